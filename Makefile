@@ -1,0 +1,43 @@
+# `make demo` and `make test` set everything up by themselves: Python 3.11 or later is all they need.
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+CODE := supervisor actors transport tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check bench lock clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'PYTHON=python3.12 picks the interpreter; ARGS="…" goes to the demo, to pytest or to the bench.'
+
+demo: $(READY)  ## watch a session survive its recogniser
+	@$(BIN)/voxtree demo $(ARGS)
+
+test: $(READY)  ## the whole test suite
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## ruff: rules and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy --strict
+	@$(BIN)/mypy
+
+check: lint types test  ## all three
+
+bench: $(READY)  ## the measurements (ARGS names one)
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: $(READY)  ## pin the newest dependencies that are at least eight days old
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --exclude-newer '8 days' --custom-compile-command 'make lock' --extra all \
+		pyproject.toml requirements/build.in --output-file requirements/test.txt
+
+clean:  ## remove everything that make made
+	@rm -rf $(VENV) $(VENV).log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements/test.txt requirements/make-venv.sh pyproject.toml
+	@requirements/make-venv.sh $(VENV)

@@ -1,0 +1,256 @@
+"""What goes into a supervisor's core, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+from supervisor.errors import Escalated, Path
+from supervisor.reports import Event, Exit
+from supervisor.spec import Child
+
+
+class ChildState(Enum):
+    """Where a child stands with its supervisor."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+    RESTARTING = "restarting"  # between a failure and the next attempt
+    STOPPING = "stopping"
+
+
+class Entry:
+    """One child as its supervisor's core sees it. Shells use it as a handle, with `context` and `life`
+    theirs."""
+
+    __slots__ = (
+        "attempts",
+        "child",
+        "context",
+        "doomed",
+        "error",
+        "exit",
+        "joined",
+        "life",
+        "number",
+        "path",
+        "since",
+        "state",
+        "token",
+        "value",
+        "waiter",
+    )
+
+    def __init__(self, path: Path, child: Child, context: Any = None) -> None:
+        self.path = path
+        self.child = child
+        self.state = ChildState.STOPPED
+        self.number = 0  # incarnations so far, failed starts included
+        self.value: object = None  # what the running incarnation started with
+        self.since: float | None = None  # when it started, until a pause was based on it
+        self.exit: Exit | None = None  # it has ended, and nothing was done about that yet
+        self.error: BaseException | None = None  # why it is RESTARTING
+        self.attempts = 0  # restarts since it last lived long enough, for the backoff
+        self.token = 0  # tells a pending retry from an older one
+        self.doomed = False  # to be stopped as soon as it has started
+        self.joined: list[object] = []  # replies due when it has stopped
+        self.waiter: Steps | None = None  # the procedure that waits for it
+        self.context = context
+        self.life: Any = None
+
+
+# ---- in
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """Start the children."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The start of this incarnation succeeded."""
+
+    entry: Entry
+    number: int
+    value: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The start of this incarnation failed, or was declined (`Ignore`)."""
+
+    entry: Entry
+    number: int
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """This incarnation, once started, has ended."""
+
+    entry: Entry
+    number: int
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class RetryDue:
+    """The pause before a restart is over, or there was none."""
+
+    entry: Entry
+    token: int
+    counted: bool  # the restart is already in the window
+
+
+@dataclass(frozen=True, slots=True)
+class StartChild:
+    child: Child
+    reply: object
+    context: object = None  # what the shell wants to keep with the child
+
+
+@dataclass(frozen=True, slots=True)
+class TerminateChild:
+    id: str
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    id: str
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteChild:
+    id: str
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """which_children, in its turn."""
+
+    reply: object
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop the children in order and end, with `exit`."""
+
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Cancel all children now and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Only collect from now on what comes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Work through what has come in."""
+
+
+Request: TypeAlias = StartChild | TerminateChild | RestartChild | DeleteChild | Inspect
+Pending: TypeAlias = Boot | Exited | RetryDue | Request | Stop  # what waits in a core's inbox
+Input: TypeAlias = Boot | Started | NotStarted | Exited | RetryDue | Request | Stop | Kill | Suspend | Resume
+
+# ---- out
+
+
+@dataclass(frozen=True, slots=True)
+class StartEntry:
+    """Start this child's next incarnation; answer with Started or NotStarted."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class StopEntry:
+    """Ask it to stop, within its spec's `shutdown`; answer with Exited."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class KillEntry:
+    """Cancel it, started or not; answer with NotStarted or Exited."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """Give back `due` in `delay` seconds."""
+
+    due: RetryDue
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer a request."""
+
+    reply: object
+    value: object = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """All children have started."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotUp:
+    """A child did not start; those before it have been stopped again, and the supervisor has ended."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Every child has been stopped; the supervisor is no more."""
+
+    exit: Exit
+    cause: Escalated | None  # if it gave up or escalated
+
+
+Command: TypeAlias = StartEntry | StopEntry | KillEntry | RetryLater | Answer | Emit | Up | NotUp | Ended
+
+Outcome: TypeAlias = Started | NotStarted | Exited
+Steps: TypeAlias = Generator[Entry, Outcome, None]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildInfo:
+    """A line of `which_children`. `number` is that of the latest incarnation, 0 before the first."""
+
+    id: str
+    state: ChildState
+    number: int
+    supervises: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildCount:
+    """What `count_children` answers: `active` are those with a live incarnation."""
+
+    specs: int
+    active: int
+    supervisors: int
+    workers: int

@@ -1,0 +1,26 @@
+"""The sliding window that restarts are counted in."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from supervisor.spec import Intensity
+
+
+class Window:
+    """Counts restarts, and says when there were too many."""
+
+    __slots__ = ("_intensity", "_times")
+
+    def __init__(self, intensity: Intensity) -> None:
+        self._intensity = intensity
+        self._times: deque[float] = deque()
+
+    def allow(self, now: float) -> bool:
+        """Count a restart; false once more than `restarts` lie within `seconds`, the edge included."""
+        times = self._times
+        times.append(now)
+        oldest = now - self._intensity.seconds
+        while times[0] < oldest:
+            times.popleft()
+        return len(times) <= self._intensity.restarts

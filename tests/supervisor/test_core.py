@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from supervisor.commands import (
+    ChildState,
+    DeleteChild,
+    Ended,
+    Kill,
+    Request,
+    RestartChild,
+    Resume,
+    StartChild,
+    Stop,
+    Suspend,
+    TerminateChild,
+)
+from supervisor.errors import (
+    AlreadyPresent,
+    Ignore,
+    MaxChildrenReached,
+    NotDynamic,
+    Shutdown,
+    StartFailed,
+    StillRestarting,
+)
+from supervisor.policy import Backoff, Directive, Policy, PolicyTable
+from supervisor.reports import ErrorEscalated, Exit, ExitKind
+from supervisor.spec import AutoShutdown, Child, Intensity, Options, Restart, Strategy
+from tests.supervisor.driver import SHUTDOWN, Driver, serve
+
+RUNNING, STOPPED, RESTARTING = ChildState.RUNNING, ChildState.STOPPED, ChildState.RESTARTING
+NORMAL = Exit(ExitKind.NORMAL)
+ORDERLY = Exit(ExitKind.SHUTDOWN, Shutdown("done"))
+CRASHED = Exit(ExitKind.CRASHED, ValueError("x"))
+KILLED = Exit(ExitKind.KILLED)
+PLENTY = Intensity(100, 5.0)
+
+
+def child(id: str, restart: Restart = Restart.PERMANENT, *, significant: bool = False) -> Child:
+    return Child(id, serve, restart=restart, significant=significant)
+
+
+# ---- restart type x kind of exit
+
+
+@pytest.mark.parametrize(
+    ("restart", "exit", "restarted"),
+    [
+        (Restart.PERMANENT, NORMAL, True),
+        (Restart.PERMANENT, SHUTDOWN, True),
+        (Restart.PERMANENT, ORDERLY, True),
+        (Restart.PERMANENT, CRASHED, True),
+        (Restart.PERMANENT, KILLED, True),
+        (Restart.TRANSIENT, NORMAL, False),
+        (Restart.TRANSIENT, SHUTDOWN, False),
+        (Restart.TRANSIENT, ORDERLY, False),
+        (Restart.TRANSIENT, CRASHED, True),
+        (Restart.TRANSIENT, KILLED, True),
+        (Restart.TEMPORARY, NORMAL, False),
+        (Restart.TEMPORARY, CRASHED, False),
+        (Restart.TEMPORARY, KILLED, False),
+    ],
+)
+def test_restart_type_and_exit_decide_who_is_restarted(restart: Restart, exit: Exit, restarted: bool) -> None:
+    driver = Driver([child("a", restart), child("b")], Options(intensity=PLENTY))
+    driver.exit("a", exit)
+    kept = {"a": (RUNNING, 2)} if restarted else {"a": (STOPPED, 1)}
+    if restart is Restart.TEMPORARY:
+        kept = {}
+    assert driver.states() == kept | {"b": (RUNNING, 1)}
+
+
+# ---- strategies
+
+
+@pytest.mark.parametrize(
+    ("strategy", "events"),
+    [
+        (Strategy.ONE_FOR_ONE, ["ChildStarted b"]),
+        (
+            Strategy.REST_FOR_ONE,
+            ["ChildStopping d", "ChildEnded d", "ChildStopping c", "ChildEnded c", "ChildStarted b", "ChildStarted d"],
+        ),
+        (
+            Strategy.ONE_FOR_ALL,
+            [
+                "ChildStopping d",
+                "ChildEnded d",
+                "ChildStopping c",
+                "ChildEnded c",
+                "ChildStopping a",
+                "ChildEnded a",
+                "ChildStarted a",
+                "ChildStarted b",
+                "ChildStarted d",
+            ],
+        ),
+    ],
+)
+def test_a_strategy_stops_in_reverse_starts_in_order_and_drops_temporary_siblings(
+    strategy: Strategy, events: list[str]
+) -> None:
+    children = [child("a"), child("b"), child("c", Restart.TEMPORARY), child("d", Restart.TRANSIENT)]
+    driver = Driver(children, Options(strategy=strategy, intensity=Intensity(1, 5.0)))
+    driver.names()
+    driver.exit("b", CRASHED)
+    assert driver.names() == ["ChildEnded b", "ChildFailed b", "ChildRestarting b", *events]
+
+
+def test_one_for_all_starts_a_transient_sibling_that_was_done_again() -> None:
+    driver = Driver([child("a", Restart.TRANSIENT), child("b")], Options(strategy=Strategy.ONE_FOR_ALL))
+    driver.exit("a", NORMAL)
+    driver.exit("b", CRASHED)
+    assert driver.states() == {"a": (RUNNING, 2), "b": (RUNNING, 2)}
+
+
+def test_a_failed_restart_waits_behind_the_requests_and_terminate_calls_it_off() -> None:
+    driver = Driver([child("a")], Options(intensity=PLENTY), starts={"a": [None, ValueError("init")]})
+    driver.send(Suspend())
+    driver.exit("a", CRASHED)
+    driver.send(RestartChild("a", "restart"), TerminateChild("a", "terminate"), Resume())
+    assert driver.states() == {"a": (STOPPED, 2)}
+    assert isinstance(driver.answers["restart"], StillRestarting)
+    assert driver.answers["terminate"] is None
+
+
+def test_a_start_that_keeps_failing_uses_up_the_budget_without_any_pause() -> None:
+    failures: list[Exception | None] = [None, *[ValueError("init")] * 9]
+    driver = Driver([child("a")], Options(intensity=Intensity(3, 5.0)), starts={"a": failures})
+    driver.names()
+    driver.exit("a", CRASHED)
+    assert driver.names() == (
+        ["ChildEnded a", "ChildFailed a"] + ["ChildRestarting a", "ChildStartFailed a"] * 3 + ["GaveUp root"]
+    )
+    [ended] = driver.ended
+    assert isinstance(ended, Ended)
+    assert ended.exit.kind is ExitKind.SHUTDOWN
+
+
+def test_the_first_start_is_not_retried_and_what_had_started_is_stopped_again() -> None:
+    error = ValueError("init")
+    driver = Driver([child("a"), child("b")], Options(intensity=PLENTY), starts={"b": [error]})
+    assert driver.names() == ["ChildStarted a", "ChildStartFailed b", "ChildStopping a", "ChildEnded a"]
+    [failed] = driver.ended
+    assert isinstance(failed.error if not isinstance(failed, Ended) else None, StartFailed)
+
+
+def test_an_ignored_child_keeps_its_spec_unless_it_is_temporary() -> None:
+    starts: dict[str, list[Exception | None]] = {"a": [Ignore()], "b": [Ignore()]}
+    driver = Driver([child("a"), child("b", Restart.TEMPORARY)], Options(), starts=starts)
+    assert driver.states() == {"a": (STOPPED, 1)}
+
+
+# ---- auto_shutdown
+
+
+@pytest.mark.parametrize(
+    ("mode", "ended"),
+    [(AutoShutdown.ANY_SIGNIFICANT, [True, True]), (AutoShutdown.ALL_SIGNIFICANT, [False, True])],
+)
+def test_significant_children_that_end_end_their_supervisor(mode: AutoShutdown, ended: list[bool]) -> None:
+    children = [
+        child("a", Restart.TRANSIENT, significant=True),
+        child("b", Restart.TEMPORARY, significant=True),
+        child("c"),
+    ]
+    driver = Driver(children, Options(auto_shutdown=mode))
+    seen = []
+    for id in ("a", "b"):
+        if id in driver.live:
+            driver.exit(id, NORMAL)
+        seen.append(bool(driver.ended))
+    assert seen == ended
+    assert driver.live == {}
+
+
+def test_a_child_that_the_supervisor_itself_stops_is_not_significant() -> None:
+    options = Options(auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    driver = Driver([child("a", Restart.TRANSIENT, significant=True)], options)
+    driver.send(TerminateChild("a", "t"))
+    assert (driver.ended, driver.answers) == ([], {"t": None})
+
+
+# ---- policies
+
+
+def table(directive: Directive, backoff: Backoff | None = None) -> PolicyTable:
+    return PolicyTable(default=Policy(directive, backoff))
+
+
+def test_backoff_waits_in_the_restarting_state_and_grows_until_a_child_lives_long_enough() -> None:
+    backoff = Backoff(initial=1.0, factor=2.0, maximum=3.0, reset_after=30.0)
+    driver = Driver([child("a")], Options(intensity=PLENTY), policies=table(Directive.BACKOFF, backoff))
+    delays = []
+    for lived in (1.0, 1.0, 1.0, 29.0, 30.0):
+        driver.now += lived
+        driver.exit("a", CRASHED)
+        assert driver.states()["a"][0] is RESTARTING
+        due, delay = driver.pauses.pop()
+        delays.append(delay)
+        driver.now += delay
+        driver.send(due)
+        assert driver.states()["a"][0] is RUNNING
+    assert delays == [1.0, 2.0, 3.0, 3.0, 1.0]
+
+
+def test_a_group_is_stopped_before_the_pause_and_started_after_it() -> None:
+    driver = Driver(
+        [child("a"), child("b"), child("c")],
+        Options(strategy=Strategy.REST_FOR_ONE),
+        policies=table(Directive.BACKOFF),
+    )
+    driver.exit("b", CRASHED)
+    assert driver.states() == {"a": (RUNNING, 1), "b": (RESTARTING, 1), "c": (STOPPED, 1)}
+    driver.send(driver.pauses.pop()[0])
+    assert driver.states() == {"a": (RUNNING, 1), "b": (RUNNING, 2), "c": (RUNNING, 2)}
+
+
+def test_a_pause_that_was_called_off_restarts_nothing() -> None:
+    driver = Driver([child("a")], Options(), policies=table(Directive.BACKOFF))
+    driver.exit("a", CRASHED)
+    due, _ = driver.pauses.pop()
+    driver.send(TerminateChild("a", "t"), RestartChild("a", "r"), due)
+    assert (driver.states(), driver.answers) == ({"a": (RUNNING, 2)}, {"t": None, "r": "a2"})
+
+
+def test_restarts_with_a_pause_count_in_the_window() -> None:
+    driver = Driver([child("a")], Options(intensity=Intensity(1, 60.0)), policies=table(Directive.BACKOFF))
+    driver.exit("a", CRASHED)
+    driver.send(driver.pauses.pop()[0])
+    driver.exit("a", CRASHED)
+    assert (driver.pauses, len(driver.ended)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("directive", "restart", "state"),
+    [
+        (Directive.STOP, Restart.PERMANENT, (STOPPED, 1)),
+        (Directive.STOP, Restart.TRANSIENT, (STOPPED, 1)),
+        (Directive.CONTINUE, Restart.PERMANENT, (RUNNING, 2)),
+        (Directive.CONTINUE, Restart.TRANSIENT, (STOPPED, 1)),
+    ],
+)
+def test_a_directive_overrules_the_restart_type(
+    directive: Directive, restart: Restart, state: tuple[ChildState, int]
+) -> None:
+    driver = Driver([child("a", restart)], Options(), policies=table(directive))
+    driver.exit("a", CRASHED)
+    assert driver.states() == {"a": state}
+
+
+def test_escalate_ends_the_supervisor_with_the_error() -> None:
+    driver = Driver([child("a"), child("b")], Options(), policies=table(Directive.ESCALATE))
+    driver.exit("b", CRASHED)
+    [ended] = driver.ended
+    assert isinstance(ended, Ended)
+    assert (ended.exit, driver.live) == (CRASHED, {})
+    escalated = ErrorEscalated(path=("root",), child=("root", "b"), error=CRASHED.error)
+    assert escalated in driver.events
+
+
+# ---- dynamic
+
+
+DYNAMIC = Options(strategy=Strategy.DYNAMIC, intensity=PLENTY, max_children=2)
+
+
+def test_a_dynamic_supervisor_is_full_with_children_that_wait_for_a_restart() -> None:
+    driver = Driver([], DYNAMIC, policies=table(Directive.BACKOFF))
+    driver.send(StartChild(child("a"), 1), StartChild(child("b"), 2), StartChild(child("c"), 3))
+    driver.exit("a", CRASHED)
+    driver.send(StartChild(child("d"), 4), StartChild(child("a"), 5))
+    kinds = [driver.answers[1], driver.answers[2], *(type(driver.answers[n]) for n in (3, 4, 5))]
+    assert kinds == ["a1", "b1", MaxChildrenReached, MaxChildrenReached, AlreadyPresent]
+
+
+def test_a_dynamic_supervisor_forgets_a_child_that_ended_and_has_nothing_to_restart() -> None:
+    driver = Driver([], DYNAMIC)
+    driver.send(StartChild(child("a", Restart.TRANSIENT), 1))
+    driver.exit("a", NORMAL)
+    driver.send(RestartChild("a", 2), DeleteChild("a", 3), TerminateChild("a", 4))
+    assert driver.states() == {}
+    assert [type(driver.answers[n]) for n in (2, 3)] == [NotDynamic, NotDynamic]
+    assert driver.answers[4] is None
+
+
+# ---- any sequence of events
+
+IDS = st.sampled_from("abc")
+STEPS = st.one_of(
+    st.tuples(st.just("exit"), IDS, st.sampled_from([NORMAL, SHUTDOWN, CRASHED, KILLED])),
+    st.tuples(st.sampled_from(["start", "terminate", "restart", "delete"]), IDS),
+    st.tuples(st.sampled_from(["suspend", "resume", "pause_over", "wait", "proceed", "proceed"])),
+)
+
+
+def request(kind: str, id: str, spec: Child, reply: int) -> Request:
+    match kind:
+        case "start":
+            return StartChild(replace(spec, id=id), reply)
+        case "terminate":
+            return TerminateChild(id, reply)
+        case "restart":
+            return RestartChild(id, reply)
+        case _:
+            return DeleteChild(id, reply)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    strategy=st.sampled_from(Strategy),
+    restart=st.sampled_from(Restart),
+    directive=st.sampled_from([Directive.RESTART, Directive.BACKOFF, Directive.STOP, Directive.ESCALATE]),
+    failing=st.lists(st.booleans(), max_size=8),
+    slow=st.booleans(),
+    kill=st.booleans(),
+    steps=st.lists(STEPS, max_size=25),
+)
+def test_whatever_happens_each_call_is_answered_once_and_a_stop_leaves_nobody(
+    strategy: Strategy,
+    restart: Restart,
+    directive: Directive,
+    failing: list[bool],
+    slow: bool,
+    kill: bool,
+    steps: list[tuple[Any, ...]],
+) -> None:
+    spec = child("a", restart)
+    boot = [] if strategy is Strategy.DYNAMIC else [spec, child("b")]
+    script: list[Exception | None] = [None, *(ValueError("init") if fails else None for fails in failing)]
+    driver = Driver(
+        boot,
+        Options(strategy=strategy, intensity=Intensity(3, 5.0)),
+        policies=table(directive),
+        starts={"a": script, "c": script},
+        slow=slow,
+    )
+    asked = 0
+    for step in steps:
+        match step:
+            case ("exit", id, exit):
+                if id in driver.live:
+                    driver.exit(id, exit)
+            case ("suspend",):
+                driver.send(Suspend())
+            case ("resume",):
+                driver.send(Resume())
+            case ("pause_over",):
+                for due, delay in driver.pauses:
+                    driver.now += delay
+                    driver.send(due)
+                driver.pauses.clear()
+            case ("wait",):
+                driver.now += 3.0
+            case ("proceed",):
+                driver.proceed()
+            case (kind, id):
+                driver.send(request(kind, id, spec, asked))
+                asked += 1
+    driver.send(Kill() if kill else Stop(SHUTDOWN), Resume())
+    while driver.proceed():
+        pass
+    assert (driver.live, len(driver.ended), set(driver.answers)) == ({}, 1, set(range(asked)))
