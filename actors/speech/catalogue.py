@@ -1,0 +1,237 @@
+"""Every error voxtree can show, in one table.
+
+The exceptions (`actors.speech.errors`), the restart policies (`actors.speech.policies`), the wire's error events and
+close codes, and `voxtree errors` all read their facts here; nothing else states them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+
+import msgspec
+
+
+class Severity(Enum):
+    """How loudly an operator should hear of it."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+    CRITICAL = "CRITICAL"
+
+
+class Retry(Enum):
+    """What voxtree itself does about it."""
+
+    KEEP_FOR_RESUME = "keep_for_resume"  # the session waits for its client
+    CONTINUE = "continue"  # reported; the session goes on
+    NOW = "immediately"  # a new stream at once, with the unconfirmed audio replayed
+    BACKOFF = "exponential_backoff"  # another backend if there is one, else again with growing pauses
+    RATE_LIMIT = "rate_limit"  # again when the backend's hint, or our own pause, is over
+    NONE = "no_retry"  # the session ends
+    RESTART = "restart, then escalate"  # a defect: a fresh start, and upwards if that does not help
+
+
+class Action(Enum):
+    """What the client should do about it."""
+
+    NONE = "none"  # keep sending
+    RECONNECT = "reconnect"
+    RETRY = "retry"  # later, after `retry_after_ms`
+    STOP_RECORDING = "stop_recording"
+    FIX_CONFIG = "fix_config"
+    NEW_SESSION = "new_session"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: what an error is called, says and leads to.
+
+    `close` is the WebSocket close code sent when the error ends the connection; None for errors that never do.
+    `meaning` and `remedy` are written for the operator, `message` for the speaker.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    message: str
+    retry: Retry
+    action: Action
+    close: int | None = None
+    meaning: str
+    remedy: str
+
+    @property
+    def family(self) -> str:
+        """The first half of the code (`RIVA` of `RIVA_003`): what policies fall back to."""
+        return self.code.partition("_")[0]
+
+
+def _entry(
+    code: str, name: str, severity: Severity, message: str, retry: Retry, action: Action, close: int | None,
+    meaning: str, remedy: str,
+) -> Entry:  # fmt: skip
+    return Entry(
+        code=code, name=name, severity=severity, message=message, retry=retry, action=action, close=close,
+        meaning=meaning, remedy=remedy,
+    )  # fmt: skip
+
+
+_INFO, _WARNING, _ERROR, _CRITICAL = Severity
+_ROWS = (
+    _entry(
+        "CONN_001", "CONN_CLIENT_DISCONNECT", _INFO,
+        "Connection closed", Retry.KEEP_FOR_RESUME, Action.RECONNECT, None,
+        "The client's connection ended without `stop`: closed, reset, or silent on a ping.",
+        "Nothing, unless it happens to many at once: then look at the network or a proxy's idle timeout.",
+    ),
+    _entry(
+        "CONN_002", "CONN_TIMEOUT", _WARNING,
+        "Connection timed out. Please reconnect.", Retry.KEEP_FOR_RESUME, Action.RECONNECT, 4408,
+        "The client sent nothing (no `start`, no audio, no ping) for longer than `session.idle_timeout`.",
+        "Clients should send silence while muted. Raise `session.idle_timeout` if pauses are expected.",
+    ),
+    _entry(
+        "CONN_003", "CONN_INVALID_MESSAGE", _ERROR,
+        "Invalid message format", Retry.CONTINUE, Action.FIX_CONFIG, 1008,
+        "The client sent a message that is not part of the protocol: bad JSON, unknown event, wrong field.",
+        "Fix the client; the event's `detail` names the field. Five such messages end the connection.",
+    ),
+    _entry(
+        "CONN_004", "CONN_NOT_FOUND", _WARNING,
+        "There is nothing at this address. Please check the session address.",
+        Retry.NONE, Action.FIX_CONFIG, 4404,
+        "The URL's path is not an endpoint of this server, or the session id has characters it may not have.",
+        "Connect to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -",
+    ),
+    _entry(
+        "CONN_005", "CONN_SERVER_BUSY", _WARNING,
+        "The service is busy. Please try again shortly.", Retry.NONE, Action.RETRY, 1013,
+        "All `session.max_sessions` sessions are taken, so this one was refused before it began.",
+        "Add capacity, or raise `session.max_sessions` if CPU and backend streams allow it.",
+    ),
+    _entry(
+        "CONN_006", "CONN_GOING_AWAY", _INFO,
+        "The service is restarting. Please reconnect.", Retry.KEEP_FOR_RESUME, Action.RECONNECT, 1012,
+        "This server is shutting down and ends its sessions.",
+        "Nothing: clients reconnect to the next server.",
+    ),
+    _entry(
+        "CONN_007", "CONN_SLOW_CONSUMER", _WARNING,
+        "Your connection is too slow to receive the transcript.", Retry.NONE, Action.RECONNECT, 1008,
+        "The client stopped reading; interim results were dropped first, then its unread finals filled the outbox.",
+        "Look at the client's network, or at a client that never reads.",
+    ),
+    _entry(
+        "CONN_009", "CONN_SESSION_IN_USE", _WARNING,
+        "This session is already open elsewhere.", Retry.NONE, Action.NEW_SESSION, 4409,
+        "A second connection asked for the id of a session that is connected.",
+        "Give each session an id of its own (a UUID), or connect to /transcribe and let the server name it.",
+    ),
+    _entry(
+        "RIVA_001", "RIVA_CONNECTION_FAILED", _CRITICAL,
+        "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1013,
+        "A recognition endpoint could not be reached: refused, unknown host, or no answer while connecting.",
+        "Check that Riva runs and that `address` is right: `voxtree doctor`.",
+    ),
+    _entry(
+        "RIVA_002", "RIVA_MODEL_NOT_FOUND", _ERROR,
+        "Language not supported", Retry.NONE, Action.FIX_CONFIG, 4404,
+        "No streaming model for the session's language (or `model`) is loaded at the endpoint.",
+        "Ask for a language that `voxtree doctor` lists, or deploy its model to Riva.",
+    ),
+    _entry(
+        "RIVA_003", "RIVA_QUOTA_EXCEEDED", _WARNING,
+        "Service capacity reached. Please try again later.", Retry.RATE_LIMIT, Action.NONE, 1013,
+        "The endpoint refused the stream because its quota or its streams are used up.",
+        "Add endpoints or quota; lower `max_streams` to what the endpoint really carries.",
+    ),
+    _entry(
+        "RIVA_004", "RIVA_NOT_AUTHORIZED", _CRITICAL,
+        "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1011,
+        "The endpoint refused our credentials, or TLS could not be agreed.",
+        "Check the endpoint's key, certificates and `tls` settings; other endpoints are used meanwhile.",
+    ),
+    _entry(
+        "RIVA_005", "RIVA_STREAM_LOST", _ERROR,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
+        "A running stream broke: the backend ended, dropped the connection or closed the stream early.",
+        "Nothing for a single one: the audio is replayed. If it repeats, look at the backend's log.",
+    ),
+    _entry(
+        "RIVA_006", "RIVA_STALLED", _ERROR,
+        "The speech service is slow. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
+        "The backend accepted audio and answered nothing in time.",
+        "Look at the backend's GPU and queue: a hung or overloaded process looks like this.",
+    ),
+    _entry(
+        "RIVA_007", "RIVA_NOT_READY", _WARNING,
+        "The speech service is starting. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, 1013,
+        "The backend is up but still loading its models, or draining.",
+        "Wait; if it lasts for minutes, look at the backend's log.",
+    ),
+    _entry(
+        "RIVA_008", "RIVA_OUT_OF_MEMORY", _CRITICAL,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
+        "The backend's GPU (or its host) ran out of memory.",
+        "Lower the endpoint's `max_streams`, or give the model a larger GPU.",
+    ),
+    _entry(
+        "RIVA_009", "RIVA_INFERENCE_FAILED", _ERROR,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
+        "The backend's model failed on a request.",
+        "Look at the backend's log; restart it if this repeats.",
+    ),
+    _entry(
+        "RIVA_010", "RIVA_CONFIG_REJECTED", _ERROR,
+        "The speech service does not support these settings.", Retry.NONE, Action.FIX_CONFIG, 1008,
+        "The backend rejected the recognition settings of the session.",
+        "The log line carries the backend's own words; fix the client's `config` or the endpoint's settings.",
+    ),
+    _entry(
+        "RIVA_011", "RIVA_SEQUENCE_EXPIRED", _INFO,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
+        "The backend had released the stream because no audio came for a while.",
+        "Nothing: a new stream is opened at once.",
+    ),
+    _entry(
+        "RIVA_012", "RIVA_WRONG_ENDPOINT", _CRITICAL,
+        "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1011,
+        "What answers at the endpoint's address is not Riva's speech service.",
+        "Check `address`: Riva's gRPC port is 50051 by default, not its HTTP port 9000.",
+    ),
+    _entry(
+        "RIVA_013", "RIVA_NO_BACKEND", _CRITICAL,
+        "Transcription is delayed. Keep talking, the words will follow.", Retry.BACKOFF, Action.NONE, 1013,
+        "No endpoint can take a stream at the moment; sessions hold their audio and wait.",
+        "Bring a backend back (`voxtree doctor` says what each one answers), or add one.",
+    ),
+    _entry(
+        "AUDIO_001", "AUDIO_INVALID_FORMAT", _ERROR,
+        "Invalid audio format. Please use PCM16.", Retry.NONE, Action.FIX_CONFIG, 1003,
+        "The audio is in an encoding, rate or channel count that voxtree does not take.",
+        "Send PCM16, mu-law or A-law at 8 to 48 kHz, one or two channels.",
+    ),
+    _entry(
+        "AUDIO_002", "AUDIO_CHUNK_TOO_LARGE", _WARNING,
+        "Audio chunk too large", Retry.CONTINUE, Action.FIX_CONFIG, 1009,
+        "One message held more audio than `session.max_chunk_bytes`; it was not used.",
+        "Send audio in messages of 20 to 200 ms.",
+    ),
+    _entry(
+        "AUDIO_003", "AUDIO_PROCESSING_FAILED", _ERROR,
+        "Failed to process audio", Retry.CONTINUE, Action.FIX_CONFIG, None,
+        "One audio message could not be decoded (odd byte count, bad base64, empty); it was not used.",
+        "Send whole samples in each message; the event's `detail` says what was wrong.",
+    ),
+    _entry(
+        "UNKNOWN", "UNKNOWN", _CRITICAL,
+        "An unexpected error occurred", Retry.RESTART, Action.NEW_SESSION, 1011,
+        "A defect in voxtree, or an error of a backend that no row describes.",
+        "Please report it with the log line, which has the traceback.",
+    ),
+)  # fmt: skip
+
+CATALOGUE: Mapping[str, Entry] = MappingProxyType({entry.code: entry for entry in _ROWS})
+UNKNOWN = CATALOGUE["UNKNOWN"]

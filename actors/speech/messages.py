@@ -1,0 +1,157 @@
+"""Everything a session is told, and everything it tells its client: positions are samples, durations seconds.
+
+A wire protocol translates the client's half from and to bytes; the session never sees JSON.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.messages import Message
+from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from supervisor.policy import Directive
+
+# ---- from the client
+
+
+class Audio(msgspec.Struct, frozen=True, gc=False):
+    """Decoded PCM16 mono at the session's rate: whole samples, two bytes each, little-endian."""
+
+    pcm: bytes
+
+
+class Finalize(msgspec.Struct, frozen=True):
+    """End the utterance here and give its final; more audio may follow."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """No more audio: give the remaining finals, then `Done`."""
+
+
+class ClientGone(msgspec.Struct, frozen=True):
+    """The client's connection ended without `Stop`."""
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """The server goes away: give the finals of what was heard so far, then tell the client to reconnect."""
+
+
+# ---- from the session's recogniser and its supervisor
+
+
+class StreamOpened(Message[int], frozen=True):
+    """A recogniser has a stream and asks where to begin; the answer is a sample position.
+
+    `number` is the stream's own; what other streams still say is out of date from now on. `degraded`: a better tier is
+    configured than the one that took the stream.
+    """
+
+    number: int
+    tier: Tier
+    degraded: bool
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A result of a stream."""
+
+    number: int
+    result: Recognised
+
+
+class StreamDrained(msgspec.Struct, frozen=True):
+    """A stream has said all about the audio below `position`."""
+
+    number: int
+    position: int
+
+
+class NoBackendFree(msgspec.Struct, frozen=True):
+    """The recogniser waits for a backend."""
+
+
+class RecogniserDown(msgspec.Struct, frozen=True):
+    """The recogniser failed, and what its supervisor does about it."""
+
+    error: Exception
+    directive: Directive
+
+
+# ---- to the client
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The session is there and takes audio from `position` on."""
+
+    session_id: str
+    config: RecognitionConfig
+    position: int = 0
+    seq: int = 0  # the last final's number
+    epoch: int = 1
+    resumed: bool = False
+
+
+class Transcript(msgspec.Struct, frozen=True, kw_only=True):
+    """Words. Finals are numbered 1, 2, 3 … and tile the timeline: each starts where the one before ended.
+
+    An interim has `seq` 0, begins where the last final ended, and is replaced by whatever comes next.
+    """
+
+    is_final: bool
+    seq: int
+    start: int
+    end: int
+    text: str
+    words: tuple[Word, ...] = ()
+    confidence: float = 0.0
+    stability: float = 0.0
+    source: Tier = Tier.PRIMARY
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Audio that could not be transcribed, with its exact place. Takes a `seq` like a final."""
+
+    seq: int
+    start: int
+    end: int
+    code: str
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the session has come: `received` samples arrived, those below `durable` are settled for good."""
+
+    durable: int
+    received: int
+    seq: int
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the words are getting on: `streaming`, `recovering`, `degraded` or `delayed`."""
+
+    state: str
+    code: str | None = None
+    message: str = ""
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """An error the client should know of, as its catalogue code. `fatal`: the connection closes after it.
+
+    `detail` is for the client's developer and holds only what the client itself sent or asked for.
+    """
+
+    code: str
+    detail: str = ""
+    retry_after: float | None = None
+    fatal: bool = False
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything said has been delivered; `position` samples were heard, `seq` finals sent."""
+
+    position: int
+    seq: int
+
+
+SessionMessage = (
+    Audio | Finalize | Stop | ClientGone | Drain | StreamOpened | Heard | StreamDrained | NoBackendFree | RecogniserDown
+)
+SessionEvent = Ready | Transcript | Gap | Ack | Status | Problem | Done

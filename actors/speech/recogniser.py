@@ -1,0 +1,105 @@
+"""The recogniser of a session: pulls audio from the log, pushes it into a backend's stream, reports the results."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import msgspec
+from anyio.abc import TaskGroup
+
+from actors.address import Ref
+from actors.speech.audio_log import Cursor
+from actors.speech.messages import Heard, NoBackendFree, SessionMessage, StreamDrained, StreamOpened
+from actors.speech.pool import BackendPool
+from actors.speech.ports import RecognitionBackend, RecognitionConfig, RecognitionStream
+from actors.speech.record import SessionRecord
+from supervisor.incarnation import Incarnation
+
+CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
+CATCHING_UP_SECONDS = 0.5  # audio that has piled up beyond this is sent in paced chunks
+ROTATE_SECONDS = 45.0  # unsettled audio after which a stream that gives no final is ended and its last words taken
+
+_numbers = itertools.count()
+
+
+class Recogniser:
+    """A supervised child that lives as long as its backend's streams do. It holds nothing that must survive it.
+
+    A failing stream is this child's crash: its supervisor decides when the next incarnation begins, and that one
+    starts reading where the session's confirmed words end.
+    """
+
+    def __init__(self, record: SessionRecord, session: Ref[SessionMessage], pool: BackendPool) -> None:
+        self._record = record
+        self._session = session
+        self._pool = pool
+
+    async def run(self, *, task_status: Incarnation) -> None:
+        """Recognise until all audio was heard.
+
+        Raises:
+            SpeechError: what ended the stream, as the backend's edge translated it.
+        """
+        task_status.started()
+        while not await self._one_stream():
+            pass
+
+    async def _one_stream(self) -> bool:
+        """True when everything was heard; False when only this stream's time was up."""
+        record, number = self._record, next(_numbers)
+        async with (
+            self._pool.lease(on_wait=self._waiting) as backend,
+            backend.open(_with_progress(record.config), label=f"{record.session_id}/{number}") as stream,
+        ):
+            opened = StreamOpened(number=number, tier=backend.tier, degraded=self._pool.degraded(backend))
+            cursor = Cursor(record.log, await self._session.ask(opened))
+            async with _task_group() as tasks:
+                tasks.start_soon(self._send, backend, stream, cursor)
+                async for result in stream:
+                    await self._session.send(Heard(number, result))
+        await self._session.send(StreamDrained(number, cursor.position))
+        return cursor.at_end
+
+    async def _send(self, backend: RecognitionBackend, stream: RecognitionStream, cursor: Cursor) -> None:
+        rate = self._record.config.sample_rate
+        while not (cursor.at_end or self._is_due(cursor)):
+            if pcm := cursor.read(int(CHUNK_SECONDS * rate)):
+                await stream.send(pcm)
+                if cursor.behind > CATCHING_UP_SECONDS * rate:
+                    await anyio.sleep(_pause(backend.catch_up))
+            elif cursor.take_mark():
+                await stream.force_final()
+            else:
+                await cursor.wait()
+        await stream.finish()
+
+    def _is_due(self, cursor: Cursor) -> bool:
+        unsettled = cursor.position - self._record.timeline.confirmed
+        return unsettled > ROTATE_SECONDS * self._record.config.sample_rate
+
+    def _waiting(self) -> None:
+        self._session.tell(NoBackendFree(), control=True)
+
+
+def _with_progress(config: RecognitionConfig) -> RecognitionConfig:
+    """What the session itself needs to know what is settled, whatever its client wants to see."""
+    return msgspec.structs.replace(config, interim_results=True, word_times=True)
+
+
+def _pause(catch_up: float) -> float:
+    """Seconds between chunks, jittered so that a thousand replays after one failure do not march in step."""
+    return CHUNK_SECONDS / catch_up * random.uniform(0.8, 1.2)
+
+
+@asynccontextmanager
+async def _task_group() -> AsyncGenerator[TaskGroup, None]:
+    """A task group whose single error comes out bare: policies look at its code."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:  # both halves of a stream may fail of one cause; an interrupt goes first
+        raise min(group.exceptions, key=lambda error: isinstance(error, Exception)) from None

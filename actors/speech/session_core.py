@@ -1,0 +1,255 @@
+"""What a session does about everything it is told. Pure: a message and the time in, commands out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import assert_never
+
+import msgspec
+
+from actors.speech.catalogue import CATALOGUE
+from actors.speech.errors import GoingAway, NoBackend, SpeechError, UnexpectedError
+from actors.speech.messages import (
+    Ack,
+    Audio,
+    ClientGone,
+    Done,
+    Drain,
+    Finalize,
+    Heard,
+    NoBackendFree,
+    Problem,
+    RecogniserDown,
+    SessionEvent,
+    SessionMessage,
+    Status,
+    Stop,
+    StreamDrained,
+    StreamOpened,
+    Transcript,
+)
+from actors.speech.ports import Tier
+from actors.speech.record import SessionRecord
+from supervisor.policy import Directive
+
+ACK_SECONDS = 0.5  # how often a talking client learns what it may forget
+DELAYED_SECONDS = 3.0  # how long a recovery may take before the client is told that words come late
+SILENCE_SECONDS = 10.0  # silence is settled in stretches of at least this length, so that the log can let go of it
+ONSET_SECONDS = 1.0  # … but its last second is kept: a word may have begun there that no interim shows yet
+ROLL_SECONDS = 30.0  # endless speech: an utterance that long is ended by force, so that the log stays bounded
+
+
+class State(Enum):
+    """How the words are getting on."""
+
+    CONNECTING = "connecting"
+    STREAMING = "streaming"
+    RECOVERING = "recovering"
+    DELAYED = "delayed"
+    OVER = "over"
+
+
+class Cause(Enum):
+    """What moves a session from one state to another."""
+
+    STREAM_OPENED = auto()
+    STREAM_LOST = auto()
+    WAITED_LONG = auto()
+    ENDED = auto()
+
+
+class InvalidTransition(Exception):
+    """A cause that cannot occur in the state the session is in: a defect of voxtree."""
+
+
+TRANSITIONS: Mapping[tuple[State, Cause], State] = {
+    (State.CONNECTING, Cause.STREAM_OPENED): State.STREAMING,
+    (State.CONNECTING, Cause.STREAM_LOST): State.RECOVERING,
+    (State.CONNECTING, Cause.ENDED): State.OVER,
+    (State.STREAMING, Cause.STREAM_OPENED): State.STREAMING,  # rotated to a fresh stream
+    (State.STREAMING, Cause.STREAM_LOST): State.RECOVERING,
+    (State.STREAMING, Cause.ENDED): State.OVER,
+    (State.RECOVERING, Cause.STREAM_OPENED): State.STREAMING,
+    (State.RECOVERING, Cause.STREAM_LOST): State.RECOVERING,
+    (State.RECOVERING, Cause.WAITED_LONG): State.DELAYED,
+    (State.RECOVERING, Cause.ENDED): State.OVER,
+    (State.DELAYED, Cause.STREAM_OPENED): State.STREAMING,
+    (State.DELAYED, Cause.STREAM_LOST): State.DELAYED,
+    (State.DELAYED, Cause.ENDED): State.OVER,
+}
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Put this into the client's outbox."""
+
+    event: SessionEvent
+
+
+class End(msgspec.Struct, frozen=True):
+    """The session is over; nothing follows."""
+
+
+Command = Send | End
+
+
+class SessionCore:
+    """The rules of one session over its record. A new one may take over the record at any time, also in mid-speech."""
+
+    def __init__(self, record: SessionRecord) -> None:
+        self.state = State.CONNECTING
+        self._record = record
+        self._log = record.log
+        self._timeline = record.timeline
+        self._rate = record.config.sample_rate
+        self._stream = -1  # the number of the stream that speaks
+        self._origin = 0  # where it began
+        self._tier = Tier.PRIMARY
+        self._speaking = False  # it has shown words that are not final yet
+        self._lost_at = 0.0
+        self._acked_at = 0.0
+        self._draining = False
+
+    def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
+        """What follows from a message at the time `now` (seconds of any steady clock)."""
+        if self.state is State.OVER:
+            return ()
+        match message:
+            case Audio(pcm):
+                return self._audio(pcm, now)
+            case Heard(number):
+                return self._heard(message, now) if number == self._stream else ()
+            case Finalize():
+                self._log.mark()
+                return ()
+            case Stop():
+                self._log.close()
+                return ()
+            case StreamOpened():
+                return self._opened(message)
+            case StreamDrained(number, position):
+                return self._drained(position, now) if number == self._stream else ()
+            case NoBackendFree():
+                return self._lost(NoBackend(), now)
+            case RecogniserDown(error, directive):
+                return self._down(error, directive, now)
+            case Drain():
+                self._draining = True
+                self._log.close()
+                return ()
+            case ClientGone():
+                return self._end()
+            case _:
+                assert_never(message)
+
+    # ---- the client
+
+    def _audio(self, pcm: bytes, now: float) -> Iterable[Command]:
+        if self._log.ended:
+            return ()  # it was on its way when the client, or the server, said stop
+        self._log.append(pcm)
+        commands: list[Command] = []
+        if self.state is State.RECOVERING and now - self._lost_at >= DELAYED_SECONDS:
+            commands += self._move(Cause.WAITED_LONG, NoBackend())
+        if now - self._acked_at >= ACK_SECONDS:
+            commands.append(self._ack(now))
+        return commands
+
+    # ---- the recogniser
+
+    def _opened(self, message: StreamOpened) -> Iterable[Command]:
+        self._stream = message.number
+        self._origin = self._timeline.confirmed
+        self._tier = message.tier
+        self._speaking = False
+        before = self.state
+        self._move(Cause.STREAM_OPENED)
+        if message.degraded:
+            return (Send(Status(state="degraded", message="A substitute speech service is in use.")),)
+        if before in (State.RECOVERING, State.DELAYED):
+            return (Send(Status(state="streaming", message="The speech service is back.")),)
+        return ()
+
+    def _heard(self, message: Heard, now: float) -> Iterable[Command]:
+        result = message.result
+        if result.is_final:
+            self._speaking = False
+            return self._settled(
+                self._timeline.final(result, origin=self._origin, end=self._log.end, source=self._tier), now
+            )
+        heard = self._origin + result.processed
+        if not result.text:
+            return self._quiet(heard, now)
+        self._speaking = True
+        if heard - self._timeline.confirmed > ROLL_SECONDS * self._rate:
+            self._roll()
+        if not self._record.config.interim_results:
+            return ()
+        return (Send(self._timeline.interim(result, origin=self._origin, source=self._tier)),)
+
+    def _quiet(self, heard: int, now: float) -> Iterable[Command]:
+        position = heard - int(ONSET_SECONDS * self._rate)
+        if self._speaking or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate:
+            return ()
+        return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
+
+    def _roll(self) -> None:
+        if self._log.next_mark(self._timeline.confirmed) is None:
+            self._log.mark()
+
+    def _drained(self, position: int, now: float) -> Iterable[Command]:
+        if self._log.ended and position == self._log.end:
+            done = Done(position=position, seq=self._timeline.seq)
+            return (Send(_problem(GoingAway(), fatal=True) if self._draining else done), *self._end())
+        return self._settled(self._timeline.silence(position, self._tier), now)
+
+    def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Command]:
+        if directive in (Directive.STOP, Directive.ESCALATE):
+            return (Send(_problem(error, fatal=True)), *self._end())
+        return self._lost(error, now)
+
+    def _lost(self, error: Exception, now: float) -> Iterable[Command]:
+        self._stream = -1
+        if self.state in (State.CONNECTING, State.STREAMING):
+            self._lost_at = now
+            return self._move(Cause.STREAM_LOST, error)
+        if self.state is State.RECOVERING and now - self._lost_at >= DELAYED_SECONDS:
+            return self._move(Cause.WAITED_LONG, NoBackend())
+        return self._move(Cause.STREAM_LOST)
+
+    # ---- what follows
+
+    def _settled(self, final: Transcript | None, now: float) -> Iterable[Command]:
+        if final is None:
+            return ()
+        self._log.release(final.end)
+        return (Send(final), self._ack(now))
+
+    def _ack(self, now: float) -> Command:
+        self._acked_at = now
+        timeline = self._timeline
+        return Send(Ack(durable=timeline.confirmed, received=self._log.end, seq=timeline.seq))
+
+    def _end(self) -> Iterable[Command]:
+        self._move(Cause.ENDED)
+        return (End(),)
+
+    def _move(self, cause: Cause, error: Exception | None = None) -> Iterable[Command]:
+        """Change the state; an error that explains the new one is told to the client."""
+        try:
+            self.state = TRANSITIONS[self.state, cause]
+        except KeyError:
+            raise InvalidTransition(f"{cause.name} in state {self.state.name}") from None
+        if error is None:
+            return ()
+        entry = CATALOGUE[_spoken(error).code]
+        return (Send(Status(state=self.state.value, code=entry.code, message=entry.message)),)
+
+
+def _spoken(error: Exception) -> SpeechError:
+    return error if isinstance(error, SpeechError) else UnexpectedError()
+
+
+def _problem(error: Exception, *, fatal: bool = False) -> Problem:
+    known = _spoken(error)
+    return Problem(code=known.code, detail=known.detail, retry_after=known.retry_after, fatal=fatal)

@@ -1,0 +1,182 @@
+"""All live sessions: opened on request, each a small supervision tree of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from actors.address import Ref
+from actors.errors import ActorGone
+from actors.hosting import actor_child
+from actors.mailbox import Mailbox
+from actors.speech.errors import ServerBusy, SessionInUse, SpeechError, UnexpectedError
+from actors.speech.messages import (
+    Audio,
+    ClientGone,
+    Drain,
+    Finalize,
+    Problem,
+    Ready,
+    RecogniserDown,
+    SessionEvent,
+    SessionMessage,
+    Stop,
+)
+from actors.speech.policies import SPEECH_POLICIES
+from actors.speech.pool import BackendPool
+from actors.speech.ports import RecognitionConfig
+from actors.speech.recogniser import Recogniser
+from actors.speech.record import SessionRecord
+from actors.speech.session import SessionActor
+from supervisor.reports import ChildEnded, ChildFailed, Event, Exit
+from supervisor.spec import AutoShutdown, Child, Intensity, Restart, Strategy
+from supervisor.tree import Supervisor
+
+PREFIX = "session:"  # of the trees' names
+MAILBOX = Mailbox(64)  # over a second of 20 ms frames; a client ahead of that waits
+SESSION_BUDGET = Intensity(restarts=20, seconds=10.0)  # a backend that flaps is paced by backoff long before this
+BUSY_RETRY = 5.0  # seconds after which a refused client may find a place
+
+
+class Session:
+    """A client's end of one session: what it sends goes in here, what it is told comes out.
+
+    One task may send while another waits in `next_event`.
+    """
+
+    def __init__(self, record: SessionRecord) -> None:
+        self.record = record
+        self.ref: Ref[SessionMessage] = Ref(PREFIX + record.session_id, MAILBOX)
+
+    async def audio(self, pcm: bytes) -> None:
+        """Append PCM16 mono at the session's rate; waits while the session holds as much unsettled audio as it may."""
+        await self.record.log.room()
+        await self._send(Audio(pcm))
+
+    async def finalize(self) -> None:
+        """End the utterance here."""
+        await self._send(Finalize())
+
+    async def stop(self) -> None:
+        """No more audio; the remaining finals follow, then `Done`."""
+        await self._send(Stop())
+
+    async def next_event(self) -> SessionEvent:
+        """What to tell the client next; the last is `Done` or a fatal `Problem`."""
+        return await self.record.outbox.next_event()
+
+    def drain(self) -> None:
+        """The server goes away: the words for what was heard follow, then a fatal `GoingAway`."""
+        self._tell(Drain())
+
+    def disconnected(self) -> None:
+        """The connection is over, and nothing more is called."""
+        if not self.record.outbox.over:
+            self._tell(ClientGone())
+
+    def recogniser_down(self, down: RecogniserDown) -> None:
+        """The recogniser failed; the session decides what its client should know."""
+        self._tell(down)
+
+    def ended(self, error: SpeechError) -> None:
+        """The session's tree is gone. If it could not say why itself, `error` is the client's last event."""
+        self.ref.close()
+        self.record.outbox.put(Problem(code=error.code, fatal=True))
+        self.record.log.release(self.record.log.end)  # nobody will settle it any more: free whoever waits for room
+
+    async def _send(self, message: SessionMessage) -> None:
+        with suppress(ActorGone):  # the session has ended; its last event, on its way to the client, says why
+            await self.ref.send(message)
+
+    def _tell(self, message: SessionMessage) -> None:
+        with suppress(ActorGone):
+            self.ref.tell(message, control=True)
+
+
+class Sessions:
+    """Opens sessions below a dynamic supervisor, refuses them past its limit, and tells each what befalls it.
+
+    Args:
+        supervisor: gives the running supervisor that `child` describes.
+        pool: where the sessions' recognisers get their backends.
+        max_sessions: how many may live at the same time.
+        log_seconds: unsettled audio a session holds before its client has to wait.
+    """
+
+    def __init__(
+        self,
+        supervisor: Callable[[], Supervisor],
+        pool: BackendPool,
+        *,
+        max_sessions: int,
+        log_seconds: float,
+    ) -> None:
+        self._supervisor = supervisor
+        self._pool = pool
+        self._max_sessions = max_sessions
+        self._log_seconds = log_seconds
+        self._live: dict[str, Session] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def child(self) -> Child:
+        """The supervisor of all sessions, as a child of the application's tree."""
+        return Supervisor.child("sessions", strategy=Strategy.DYNAMIC, on_event=self._on_event)
+
+    def ready(self) -> bool:
+        """True while a new session would find a place."""
+        return len(self._live) < self._max_sessions
+
+    async def open(self, session_id: str, config: RecognitionConfig) -> Session:
+        """Begin a session; its first event is `Ready`.
+
+        Raises:
+            SessionInUse: a session of this id is connected.
+            ServerBusy: all places are taken; `retry_after` says when to try again.
+        """
+        if session_id in self._live:
+            raise SessionInUse()
+        if len(self._live) >= self._max_sessions:
+            raise ServerBusy(f"all {self._max_sessions} sessions are taken", retry_after=BUSY_RETRY)
+        session = self._live[session_id] = Session(SessionRecord(session_id, config, self._log_seconds))
+        session.record.outbox.put(Ready(session_id=session_id, config=config))
+        try:
+            await self._supervisor().start_child(self._tree(session))
+        except BaseException:
+            del self._live[session_id]
+            raise
+        return session
+
+    def _tree(self, session: Session) -> Child:
+        record, ref = session.record, session.ref
+        return Supervisor.child(
+            ref.name,
+            [
+                actor_child(
+                    "session",
+                    lambda: SessionActor(record),
+                    ref=ref,
+                    restart=Restart.TRANSIENT,
+                    significant=True,
+                ),
+                Child("recogniser", Recogniser(record, ref, self._pool).run, restart=Restart.TRANSIENT),
+            ],
+            strategy=Strategy.REST_FOR_ONE,
+            auto_shutdown=AutoShutdown.ANY_SIGNIFICANT,
+            intensity=SESSION_BUDGET,
+            policies=SPEECH_POLICIES,
+            restart=Restart.TEMPORARY,
+        )
+
+    def _on_event(self, event: Event) -> None:
+        match event:
+            case ChildFailed(path=(*_, tree, "recogniser"), exit=Exit(error=Exception() as error)):
+                directive = SPEECH_POLICIES.lookup(error).directive
+                if (session := self._live.get(tree.removeprefix(PREFIX))) is not None:
+                    session.recogniser_down(RecogniserDown(error, directive))
+            case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):
+                if (session := self._live.pop(tree.removeprefix(PREFIX), None)) is not None:
+                    session.ended(UnexpectedError())
+            case _:
+                pass

@@ -1,0 +1,253 @@
+"""What a session decides: its states, what its client is told, what is settled."""
+
+from __future__ import annotations
+
+from actors.speech.errors import BackendStalled, ModelNotFound, StreamLost
+from actors.speech.messages import (
+    Ack,
+    Audio,
+    ClientGone,
+    Done,
+    Drain,
+    Finalize,
+    Heard,
+    NoBackendFree,
+    Problem,
+    RecogniserDown,
+    SessionEvent,
+    SessionMessage,
+    Status,
+    Stop,
+    StreamDrained,
+    StreamOpened,
+    Transcript,
+)
+from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from actors.speech.record import SessionRecord
+from actors.speech.session_core import End, Send, SessionCore, State
+from supervisor.policy import Directive
+
+RATE = 16000
+
+
+class Scene:
+    """A session core with its record, fed by hand; `now` moves only when told."""
+
+    def __init__(self, **config: object) -> None:
+        self.record = SessionRecord("s", RecognitionConfig(**config), log_seconds=60)  # type: ignore[arg-type]
+        self.core = SessionCore(self.record)
+        self.now = 100.0
+
+    def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
+        """The events the client gets, and `End`."""
+        commands = [command for message in messages for command in self.core.receive(message, self.now)]
+        return [command.event if isinstance(command, Send) else command for command in commands]
+
+    def speak(self, seconds: float) -> list[SessionEvent | End]:
+        return self.tell(Audio(bytes(int(seconds * RATE) * 2)))
+
+    def open(self, number: int = 1, **facts: object) -> list[SessionEvent | End]:
+        return self.tell(StreamOpened(**{"number": number, "tier": Tier.PRIMARY, "degraded": False, **facts}))  # type: ignore[arg-type]
+
+
+def interim(text: str, seconds: float) -> Recognised:
+    return Recognised(is_final=False, text=text, processed=int(seconds * RATE), stability=0.5)
+
+
+def final(text: str, start: float, end: float) -> Recognised:
+    words = (Word(text, int(start * RATE), int(end * RATE), 0.9),)
+    return Recognised(is_final=True, text=text, words=words, processed=int(end * RATE), confidence=0.8)
+
+
+def test_a_final_is_told_settled_and_acknowledged() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(2.0)
+    told = scene.tell(Heard(1, final("hello", 0.5, 1.0)))
+    assert told == [
+        Transcript(
+            is_final=True, seq=1, start=0, end=RATE, text="hello",
+            words=(Word("hello", RATE // 2, RATE, 0.9),), confidence=0.8,
+        ),
+        Ack(durable=RATE, received=2 * RATE, seq=1),
+    ]  # fmt: skip
+    assert scene.record.log.start == RATE
+
+
+def test_interims_are_told_unless_the_client_does_not_want_them() -> None:
+    wanted, unwanted = Scene(), Scene(interim_results=False)
+    for scene in (wanted, unwanted):
+        scene.open()
+        scene.speak(1.0)
+    heard = Heard(1, interim("hel", 0.5))
+    assert wanted.tell(heard) == [Transcript(is_final=False, seq=0, start=0, end=RATE // 2, text="hel", stability=0.5)]
+    assert unwanted.tell(heard) == []
+
+
+def test_a_talking_client_is_acknowledged_twice_a_second() -> None:
+    scene = Scene()
+    assert scene.speak(0.1) == [Ack(durable=0, received=1600, seq=0)]
+    scene.now += 0.4
+    assert scene.speak(0.1) == []
+    scene.now += 0.1
+    assert scene.speak(0.1) == [Ack(durable=0, received=4800, seq=0)]
+
+
+def test_a_lost_stream_is_told_once_and_so_is_its_return() -> None:
+    scene = Scene()
+    scene.open()
+    lost = RecogniserDown(StreamLost("gone"), Directive.BACKOFF)
+    recovering = Status(
+        state="recovering",
+        code="RIVA_005",
+        message="Reconnecting to the speech service. Keep talking, nothing is lost.",
+    )
+    assert scene.tell(lost, lost, NoBackendFree()) == [recovering]
+    assert scene.open(2) == [Status(state="streaming", message="The speech service is back.")]
+    assert scene.core.state is State.STREAMING
+
+
+def test_a_recovery_that_takes_long_is_called_delayed() -> None:
+    scene = Scene()
+    scene.open()
+    scene.tell(RecogniserDown(BackendStalled(), Directive.BACKOFF))
+    scene.speak(0.1)
+    scene.now += 3.0
+    told = scene.tell(Audio(b"\0\0"))
+    assert told[0] == Status(
+        state="delayed",
+        code="RIVA_013",
+        message="Transcription is delayed. Keep talking, the words will follow.",
+    )
+    assert scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF)) == []
+    assert scene.core.state is State.DELAYED
+
+
+def test_a_substitute_backend_is_called_degraded() -> None:
+    scene = Scene()
+    told = scene.open(tier=Tier.FALLBACK, degraded=True)
+    assert told == [Status(state="degraded", message="A substitute speech service is in use.")]
+
+
+def test_what_an_older_stream_still_says_is_ignored() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(2.0)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    assert scene.tell(Heard(1, final("late", 0.1, 0.5)), StreamDrained(1, RATE)) == []
+    scene.open(2)
+    assert scene.tell(Heard(1, final("late", 0.1, 0.5))) == []
+
+
+def test_a_new_stream_begins_where_the_last_final_ended() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(3.0)
+    scene.tell(Heard(1, final("one", 0.5, 1.0)), RecogniserDown(StreamLost(), Directive.BACKOFF))
+    scene.open(2)
+    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    assert isinstance(told[0], Transcript)
+    assert (told[0].text, told[0].start, told[0].end) == ("two", RATE, int(1.75 * RATE))
+
+
+def test_stop_is_done_when_the_last_words_were_heard() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(1.0)
+    assert scene.tell(Stop()) == []
+    assert scene.record.log.ended
+    assert scene.tell(StreamDrained(1, RATE)) == [Done(position=RATE, seq=0), End()]
+    assert scene.core.state is State.OVER
+    assert scene.tell(Audio(b"\0\0"), Stop(), ClientGone()) == []
+
+
+def test_audio_after_stop_is_not_heard() -> None:
+    scene = Scene()
+    scene.open()
+    scene.tell(Stop())
+    assert scene.tell(Audio(b"\0\0")) == []
+    assert scene.record.log.end == 0
+
+
+def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(1.0)
+    assert scene.tell(Drain(), Audio(b"\0\0")) == []
+    said = scene.tell(Heard(1, final("bye", 0.2, 0.6)), StreamDrained(1, RATE))
+    assert said[-2:] == [Problem(code="CONN_006", fatal=True), End()]
+
+
+def test_an_error_that_no_retry_helps_ends_the_session_with_its_reason() -> None:
+    scene = Scene(language="xx-XX")
+    down = RecogniserDown(ModelNotFound("no model for 'xx-XX'", endpoint="riva-a"), Directive.STOP)
+    assert scene.tell(down) == [Problem(code="RIVA_002", detail="no model for 'xx-XX'", fatal=True), End()]
+
+
+def test_a_defect_is_told_without_its_text() -> None:
+    scene = Scene()
+    told = scene.tell(RecogniserDown(KeyError("/secret/path"), Directive.ESCALATE))
+    assert told == [Problem(code="UNKNOWN", fatal=True), End()]
+
+
+def test_a_client_that_left_ends_its_session() -> None:
+    assert Scene().tell(ClientGone()) == [End()]
+
+
+def test_finalize_marks_the_place_for_the_recogniser() -> None:
+    scene = Scene()
+    scene.speak(1.0)
+    scene.tell(Finalize())
+    assert scene.record.log.next_mark(0) == RATE
+
+
+def test_long_silence_is_settled_but_for_its_last_second() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(20.0)
+    quiet = Recognised(is_final=False, processed=int(10.9 * RATE))
+    assert scene.tell(Heard(1, quiet)) == []
+    quiet = Recognised(is_final=False, processed=11 * RATE)
+    told = scene.tell(Heard(1, quiet))
+    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=10 * RATE, text="")
+    assert scene.record.log.start == 10 * RATE
+
+
+def test_silence_is_not_settled_while_words_are_on_their_way() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(20.0)
+    scene.tell(Heard(1, interim("and", 1.0)))
+    assert scene.tell(Heard(1, Recognised(is_final=False, processed=15 * RATE))) == []
+
+
+def test_endless_speech_is_asked_to_end_once() -> None:
+    scene = Scene()
+    scene.open()
+    scene.speak(31.0)
+    scene.tell(Heard(1, interim("la la", 30.5)))
+    scene.speak(1.0)
+    scene.tell(Heard(1, interim("la la la", 31.5)))
+    assert (scene.record.log.next_mark(0), scene.record.log.next_mark(31 * RATE + 1)) == (31 * RATE, None)
+
+
+def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(50.0)
+    told = scene.tell(StreamDrained(1, 45 * RATE))
+    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=45 * RATE, text="")
+    assert scene.open(2) == []
+
+
+def test_a_new_incarnation_of_the_session_goes_on_with_the_record() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(2.0)
+    scene.tell(Heard(1, final("one", 0.5, 1.0)))
+    scene.core = SessionCore(scene.record)
+    scene.open(2)
+    scene.speak(1.0)
+    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    assert isinstance(told[0], Transcript)
+    assert (told[0].seq, told[0].start, told[0].end) == (2, RATE, int(1.75 * RATE))

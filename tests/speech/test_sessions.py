@@ -1,0 +1,272 @@
+"""Whole sessions over a backend that fails: every word comes once, whatever breaks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.speech.errors import (
+    ConnectionFailed,
+    ModelNotFound,
+    ServerBusy,
+    SessionInUse,
+    SpeechError,
+    StreamLost,
+)
+from actors.speech.messages import Done, Problem, Ready, SessionEvent, Status, Transcript
+from actors.speech.pool import BackendPool
+from actors.speech.ports import RecognitionConfig
+from actors.speech.sessions import Session, Sessions
+from supervisor.testing import virtual_backend
+from supervisor.tree import Supervisor
+from tests.speech.fakes import RATE, WORD, FakeBackend, speech
+
+CONFIG = RecognitionConfig(sample_rate=RATE)
+FRAME = RATE // 10 * 2  # bytes of 100 ms
+
+
+@asynccontextmanager
+async def running(*backends: FakeBackend, max_sessions: int = 100) -> AsyncGenerator[Sessions, None]:
+    pool = BackendPool(backends)
+    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=max_sessions, log_seconds=60.0)
+    tree = Supervisor([sessions.child()])
+    async with tree:
+        yield sessions
+
+
+async def talk(session: Session, pcm: bytes, pace: float = 0.1) -> None:
+    for start in range(0, len(pcm), FRAME):
+        await session.audio(pcm[start : start + FRAME])
+        await anyio.sleep(pace)
+    await session.stop()
+
+
+async def told(session: Session) -> list[SessionEvent]:
+    """Everything the client is told until the session is over."""
+    events: list[SessionEvent] = []
+    while not events or not (isinstance(events[-1], Done) or (isinstance(events[-1], Problem) and events[-1].fatal)):
+        events.append(await session.next_event())
+    return events
+
+
+async def converse(session: Session, pcm: bytes, pace: float = 0.1) -> list[SessionEvent]:
+    events: list[SessionEvent] = []
+
+    async def listen() -> None:
+        events.extend(await told(session))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        await talk(session, pcm, pace)
+    return events
+
+
+def finals(events: list[SessionEvent]) -> list[Transcript]:
+    return [event for event in events if isinstance(event, Transcript) and event.is_final and event.text]
+
+
+def words(events: list[SessionEvent]) -> str:
+    return " ".join(final.text for final in finals(events))
+
+
+async def test_a_session_says_every_word_and_is_done() -> None:
+    backend = FakeBackend()
+    async with running(backend) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        events = await converse(session, speech(1, 4) + speech(5, 3))
+        assert len(sessions) == 0
+    assert events[0] == Ready(session_id="s1", config=CONFIG)
+    assert [final.text for final in finals(events)] == ["1 2 3 4", "5 6 7"]
+    assert isinstance(events[-1], Done)
+    assert backend.live == 0
+
+
+async def test_a_stream_lost_in_mid_word_costs_nothing_and_doubles_nothing() -> None:
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        return StreamLost() if stream == 1 and heard > 6 * WORD + WORD // 2 else None
+
+    async with running(FakeBackend(fail=fail)) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), speech(1, 3) + speech(4, 5) + speech(9, 2))
+    assert words(events) == "1 2 3 4 5 6 7 8 9 10"
+    states = [event.state for event in events if isinstance(event, Status)]
+    assert states == ["recovering", "streaming"]
+
+
+async def test_a_client_in_a_hurry_waits_for_the_session_and_loses_nothing() -> None:
+    async with running(FakeBackend()) as sessions:
+        pcm = b"".join(speech(first, 20) for first in range(1, 400, 20))  # 110 s of speech, the log holds 60
+        events = await converse(await sessions.open("s1", CONFIG), pcm, pace=0.0)
+    assert words(events) == " ".join(map(str, range(1, 401)))
+
+
+async def test_backends_that_are_down_delay_the_words_and_the_client_is_told() -> None:
+    back_at = 8.0
+
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        return ConnectionFailed() if anyio.current_time() - began < back_at else None
+
+    began = anyio.current_time()
+    async with running(FakeBackend(fail=fail)) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), speech(1, 10) + speech(11, 40))
+    assert words(events) == " ".join(map(str, range(1, 51)))
+    states = [event.state for event in events if isinstance(event, Status)]
+    assert states == ["recovering", "delayed", "streaming"]
+
+
+async def test_a_second_backend_takes_over_from_the_first() -> None:
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        return StreamLost() if heard > WORD else None
+
+    failing, healthy = FakeBackend("failing", fail=fail), FakeBackend("healthy")
+    healthy.max_streams = 1_000_000  # so that it is the less loaded one only while the other rests
+    async with running(failing, healthy) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), speech(1, 12))
+    assert words(events) == " ".join(map(str, range(1, 13)))
+
+
+async def test_an_error_without_remedy_ends_the_session_and_says_which() -> None:
+    async with running(FakeBackend(fail=lambda *_: ModelNotFound("no model for 'xx'"))) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        events = await told(session)
+        await talk(session, speech(1, 1))  # what is sent afterwards hurts nobody
+        assert len(sessions) == 0
+    assert events[-1] == Problem(code="RIVA_002", detail="no model for 'xx'", fatal=True)
+
+
+async def test_finalize_gives_the_words_so_far_as_a_final() -> None:
+    async with running(FakeBackend()) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        pcm = speech(1, 3, pause=0)
+        await session.audio(pcm)
+        await session.finalize()
+        events: list[SessionEvent] = []
+        while not finals(events):
+            events.append(await session.next_event())
+        assert words(events) == "1 2 3"
+        session.disconnected()
+
+
+async def test_endless_speech_is_settled_in_pieces_and_no_word_is_lost() -> None:
+    pcm = speech(1, 400)  # 100 s without a pause
+    async with running(FakeBackend()) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), pcm)
+    heard = words(events).split()
+    # A cut may fall into a word, which then shows as two halves of the same number; none is missing.
+    assert [word for index, word in enumerate(heard) if heard[index - 1 : index] != [word]] == list(
+        map(str, range(1, 401))
+    )
+    assert len(finals(events)) >= 3
+
+
+async def test_a_client_that_leaves_frees_its_place_and_its_stream() -> None:
+    backend = FakeBackend()
+    async with running(backend, max_sessions=1) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(speech(1, 3))
+        session.disconnected()
+        await anyio.sleep(1)
+        assert (len(sessions), backend.live) == (0, 0)
+        await sessions.open("s1", CONFIG)
+
+
+async def test_sessions_past_the_limit_or_of_a_taken_name_are_refused() -> None:
+    async with running(FakeBackend(), max_sessions=2) as sessions:
+        await sessions.open("a", CONFIG)
+        with pytest.raises(SessionInUse):
+            await sessions.open("a", CONFIG)
+        await sessions.open("b", CONFIG)
+        with pytest.raises(ServerBusy, match="all 2 sessions are taken") as refused:
+            await sessions.open("c", CONFIG)
+        assert refused.value.retry_after == 5.0
+
+
+async def test_a_session_that_drains_says_its_last_words_and_asks_to_reconnect() -> None:
+    async with running(FakeBackend()) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(speech(1, 3, pause=0))
+        await anyio.sleep(0.1)
+        session.drain()
+        events = await told(session)
+    assert words(events) == "1 2 3"
+    assert events[-1] == Problem(code="CONN_006", fatal=True)
+
+
+async def test_a_session_actor_that_crashes_loses_no_word() -> None:
+    async with running(FakeBackend()) as sessions:
+        session = await sessions.open("s1", CONFIG)
+
+        async def crash_now_and_then() -> None:
+            for _ in range(4):
+                await anyio.sleep(1.3)
+                session.ref.tell("no message a session knows")  # type: ignore[arg-type]
+
+        events: list[SessionEvent] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(crash_now_and_then)
+            events = await converse(session, speech(1, 10) + speech(11, 10) + speech(21, 10))
+    assert words(events) == " ".join(map(str, range(1, 31)))
+
+
+async def test_a_backend_that_breaks_every_stream_at_once_ends_in_a_plain_error() -> None:
+    """A defect, no error of the catalogue: restarts do not help, so the session gives up instead of spinning."""
+
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        raise KeyError("a defect")
+
+    async with running(FakeBackend(fail=fail)) as sessions:
+        events = await told(await sessions.open("s1", CONFIG))
+        assert len(sessions) == 0
+    assert events[-1] == Problem(code="UNKNOWN", fatal=True)
+
+
+async def test_many_sessions_at_once_are_kept_apart() -> None:
+    heard: dict[int, str] = {}
+    async with running(FakeBackend(room=10)) as sessions:
+
+        async def one(number: int) -> None:
+            session = await sessions.open(f"s{number}", CONFIG)
+            heard[number] = words(await converse(session, speech(100 * number + 1, 5)))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(30):
+                tasks.start_soon(one, number)
+    assert heard == {n: " ".join(str(100 * n + k) for k in range(1, 6)) for n in range(30)}
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(max_examples=15, deadline=None)
+@given(
+    utterances=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    faults=st.lists(st.integers(0, 12 * WORD), max_size=8),
+    pace=st.sampled_from([0.0, 0.02, 0.1]),
+    seed=st.integers(0, 1000),
+)
+def test_every_word_comes_exactly_once_wherever_streams_break(
+    backend: str, utterances: list[int], faults: list[int], pace: float, seed: int
+) -> None:
+    """Stream k of the backend breaks after `faults[k]` samples; pauses between restarts are random."""
+
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        return StreamLost() if stream <= len(faults) and heard >= faults[stream - 1] else None
+
+    async def run() -> list[SessionEvent]:
+        random.seed(seed)
+        first, pcm = 1, b""
+        for count in utterances:
+            pcm += speech(first, count)
+            first += count
+        async with running(FakeBackend(fail=fail)) as sessions:
+            return await converse(await sessions.open("s", CONFIG), pcm, pace)
+
+    name, options = virtual_backend(backend)
+    events = anyio.run(run, backend=name, backend_options=options)
+    assert words(events) == " ".join(str(n) for n in range(1, sum(utterances) + 1))
+    said = [event for event in events if isinstance(event, Transcript) and event.is_final]
+    assert [final.seq for final in said] == list(range(1, len(said) + 1))
+    assert [final.start for final in said[1:]] == [final.end for final in said[:-1]]
