@@ -1,0 +1,242 @@
+"""The wire protocol `voxtree.v1`: JSON text messages with an `event`, binary messages with audio.
+
+On the wire positions are samples, and times are milliseconds and named `_ms`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import assert_never
+
+import msgspec
+
+from actors.speech.catalogue import CATALOGUE, UNKNOWN
+from actors.speech.errors import (
+    AudioProcessingFailed,
+    InvalidAudioFormat,
+    InvalidMessage,
+    ModelNotFound,
+    SpeechError,
+)
+from actors.speech.messages import Ack, Done, Finalize, Gap, Status, Stop, Transcript
+from actors.speech.ports import RecognitionConfig
+from transport.audio.formats import ENCODINGS, DeclaredFormat, Encoding, require_supported
+from transport.wire.port import AudioBytes, Bad, ClientEvent, Failed, Opened, Ping, Pong, ServerEvent, Start
+from transport.wire.voxtree_v1_schema import (
+    CLIENT_EVENTS,
+    AckMessage,
+    AudioMessage,
+    ClientMessage,
+    DoneMessage,
+    ErrorMessage,
+    FinalizeMessage,
+    GapMessage,
+    PingMessage,
+    PongMessage,
+    ReadyConfig,
+    ReadyLimits,
+    ReadyMessage,
+    ServerMessage,
+    StartConfig,
+    StartMessage,
+    StatusMessage,
+    StopMessage,
+    TranscriptMessage,
+    WordTimes,
+)
+
+SUBPROTOCOL = "voxtree.v1"
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; Riva's `multi` is one too
+_MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
+_read = msgspec.json.Decoder(ClientMessage).decode
+_write = msgspec.json.Encoder().encode
+
+
+class VoxtreeV1:
+    """The codec of `voxtree.v1` for one connection. See `transport.wire.port.Codec`."""
+
+    subprotocol = SUBPROTOCOL
+
+    def __init__(self) -> None:
+        self._config = RecognitionConfig()
+
+    def decode(self, message: str | bytes) -> ClientEvent:
+        """See `Codec.decode`."""
+        if isinstance(message, bytes):
+            return AudioBytes(message)
+        try:
+            return _meant(_read(message))
+        except SpeechError as error:
+            return Bad(error)
+        except (
+            ValueError,
+            RecursionError,
+        ) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
+            return Bad(_explained(message, exc))
+
+    def encode(self, event: ServerEvent) -> str:
+        """See `Codec.encode`."""
+        if isinstance(event, Opened):
+            self._config = event.ready.config
+        return _write(self._on_wire(event)).decode()
+
+    def _on_wire(self, event: ServerEvent) -> ServerMessage:
+        match event:
+            case Transcript():
+                return self._transcript(event)
+            case Ack():
+                return AckMessage(durable=event.durable, received=event.received, seq=event.seq)
+            case Gap():
+                return GapMessage(seq=event.seq, start=event.start, end=event.end, code=event.code)
+            case Status():
+                return StatusMessage(state=event.state, code=event.code, message=event.message)
+            case Failed():
+                return _error(event)
+            case Opened():
+                return _ready(event)
+            case Done():
+                return DoneMessage(position=event.position, seq=event.seq)
+            case Pong(t):
+                return PongMessage(t)
+            case _:
+                assert_never(event)
+
+    def _transcript(self, event: Transcript) -> TranscriptMessage:
+        return TranscriptMessage(
+            is_final=event.is_final,
+            seq=event.seq,
+            start=event.start,
+            end=event.end,
+            text=event.text,
+            words=self._words(event),
+            confidence=round(event.confidence, 4) or None,
+            stability=round(event.stability, 4) or None,
+            source=event.source.value,
+        )
+
+    def _words(self, event: Transcript) -> tuple[WordTimes, ...]:
+        if not self._config.word_times:
+            return ()
+        rate = self._config.sample_rate
+        return tuple(
+            WordTimes(
+                text=word.text,
+                start_ms=word.start * 1000 // rate,
+                end_ms=word.end * 1000 // rate,
+                confidence=round(word.confidence, 4),
+            )
+            for word in event.words
+        )
+
+
+def _meant(message: ClientMessage) -> ClientEvent:
+    match message:
+        case AudioMessage(data):
+            return AudioBytes(data)
+        case StartMessage(config):
+            return _start(config)
+        case FinalizeMessage():
+            return Finalize()
+        case StopMessage():
+            return Stop()
+        case PingMessage(t):
+            return Ping(t)
+        case _:
+            assert_never(message)
+
+
+def _start(config: StartConfig) -> Start:
+    if not _LANGUAGE.fullmatch(config.language):
+        raise ModelNotFound(f"language {config.language!r}: expected a BCP-47 tag such as 'en-US'")
+    require_supported(sample_rate=config.sample_rate, channels=config.channels)
+    audio = DeclaredFormat(
+        encoding=_encoding(config.encoding), sample_rate=config.sample_rate, channels=config.channels
+    )
+    recognition = RecognitionConfig(
+        sample_rate=audio.filled().sample_rate,
+        language=config.language,
+        interim_results=config.interim_results,
+        word_times=config.word_times,
+        punctuate=config.punctuate,
+        model=config.model,
+    )
+    return Start(recognition, audio)
+
+
+def _encoding(name: str | None) -> Encoding | None:
+    try:
+        return None if name is None else Encoding(name)
+    except ValueError:
+        raise InvalidAudioFormat(f"encoding {name!r}: allowed are {ENCODINGS}") from None
+
+
+class _AnyEvent(msgspec.Struct, frozen=True):
+    event: str
+    data: object = None
+
+
+def _explained(message: str, cause: Exception) -> SpeechError:
+    """The error for a text that is none of our messages, read again leniently to say what it lacks."""
+    try:
+        seen = msgspec.json.decode(message, type=_AnyEvent)
+    except msgspec.ValidationError as exc:
+        return InvalidMessage(_line(exc))
+    except (ValueError, RecursionError):
+        return InvalidMessage(f"text that is not JSON ({_line(cause)}); audio goes into binary messages")
+    if seen.event not in CLIENT_EVENTS:
+        return InvalidMessage(f"unknown event {seen.event[:40]!r}: known are {', '.join(CLIENT_EVENTS)}")
+    if seen.event == "audio" and isinstance(seen.data, str):
+        return AudioProcessingFailed("data is not base64 (RFC 4648, with padding)")
+    return InvalidMessage(f"{seen.event}: {_line(cause)}")
+
+
+def _line(exc: Exception) -> str:
+    text = " ".join(str(exc).split())[:_MAX_DETAIL]
+    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+
+
+def _ready(event: Opened) -> ReadyMessage:
+    ready, audio, limits = event.ready, event.audio, event.limits
+    config = ready.config
+    return ReadyMessage(
+        session_id=ready.session_id,
+        epoch=ready.epoch,
+        position=ready.position,
+        seq=ready.seq,
+        resumed=ready.resumed,
+        config=ReadyConfig(
+            language=config.language,
+            encoding=audio.encoding.value,
+            sample_rate=config.sample_rate,
+            channels=audio.channels,
+            interim_results=config.interim_results,
+            word_times=config.word_times,
+            punctuate=config.punctuate,
+            model=config.model,
+        ),
+        limits=ReadyLimits(
+            max_chunk_bytes=limits.max_chunk_bytes,
+            max_message_bytes=limits.max_message_bytes,
+            idle_timeout_ms=round(limits.idle_timeout * 1000),
+        ),
+        durability="memory",
+    )
+
+
+def _error(event: Failed) -> ErrorMessage:
+    problem = event.problem
+    entry = CATALOGUE.get(problem.code, UNKNOWN)
+    retry_after = problem.retry_after
+    return ErrorMessage(
+        code=entry.code,
+        name=entry.name,
+        category=entry.family,
+        severity=entry.severity.value,
+        message=entry.message,
+        action=entry.action.value,
+        detail=problem.detail,
+        retry_after_ms=None if retry_after is None else round(retry_after * 1000),
+        fatal=problem.fatal,
+        ref=event.ref,
+    )
