@@ -1,0 +1,257 @@
+"""One recognition stream to Riva: audio in, results out, and the true reason when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Self
+
+import anyio
+import grpc
+import msgspec
+
+from actors.speech.errors import BackendStalled, ConnectionFailed, SpeechError, StreamLost
+from actors.speech.ports import Recognised, RecognitionConfig
+from transport.riva.channel import Endpoint
+from transport.riva.convert import FORCE_FINAL, Resampler, ResultReader, audio_request
+from transport.riva.hints import Metadata
+from transport.riva.progress import Progress
+from transport.riva.status import Phase, is_lost, speech_error
+
+
+class RivaStream:
+    """A `RecognitionStream` on one gRPC call, made by `RivaBackend.open`. One task may send, one iterate.
+
+    `send` passes on what it is given as one message; whoever calls it decides how much that is. Audio at
+    another rate than the endpoint's is resampled, which holds back up to 50 ms until the next audio or
+    `finish`; positions are those of the session's rate either way.
+
+    A stream that ends without an error before `finish` has lost audio, so that is `StreamLost` as well. A
+    stream that stays silent is watched by `Progress`, whose docstring says what is found and what is not.
+
+    The status of a failed call is noted when it arrives: grpc.aio replaces it with `Internal error from Core`
+    when a write fails right after it, which is usual for a stream that is rejected while audio flows
+    (grpc/grpc#36066). Where even so only that text is left, `diagnose` asks the endpoint by a call that keeps
+    its status.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Any],  # -> grpc.aio.StreamStreamCall[bytes, StreamingRecognizeResponse]
+        config: RecognitionConfig,
+        endpoint: Endpoint,
+        *,
+        diagnose: Callable[[], Awaitable[None]],
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._endpoint = endpoint
+        self._diagnose = diagnose
+        self._on_failure = on_failure
+        self._results: deque[Recognised] = deque()
+        self._reader = ResultReader(config.sample_rate)
+        self._resampler = (
+            Resampler(config.sample_rate, endpoint.sample_rate) if config.sample_rate != endpoint.sample_rate else None
+        )
+        self._phase = Phase.OPEN
+        self._ending: _Ending | None = None
+        self._stall = ""  # why the watchdog cancelled the call
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress = Progress(
+            config.sample_rate,
+            first_answer=endpoint.first_answer_timeout,
+            stall=endpoint.stall_timeout,
+            finish=endpoint.finish_timeout,
+        )
+        self._call = start()
+        self._call.add_done_callback(self._note_ending)
+        self._responses = aiter(self._call)
+
+    async def begin(self, config: bytes) -> None:
+        """Connect and write the first message.
+
+        Raises:
+            ConnectionFailed: also when that takes longer than the endpoint's `open_timeout`.
+        """
+        # Cancelling a write cancels the call, which is what a stream that cannot be opened deserves.
+        with anyio.move_on_after(self._endpoint.open_timeout) as scope:
+            await self._run(self._call.write(config))
+        if scope.cancelled_caught:
+            self._on_failure()
+            raise ConnectionFailed(f"not open within {self._endpoint.open_timeout:g} s", endpoint=self._endpoint.name)
+        self._look()
+
+    async def send(self, pcm: bytes) -> None:
+        """Hand over PCM16 mono at the session's rate; waits while the endpoint takes no more."""
+        if self._phase is Phase.DRAINING:
+            raise RuntimeError("audio after finish")
+        audio = pcm if self._resampler is None else self._resampler.push(pcm)
+        if audio:
+            await self._write(audio_request(audio), pcm)
+
+    async def force_final(self) -> None:
+        """Ask for the end of the utterance now; the stream stays open. Riva before 2.28 ignores it."""
+        await self._write(FORCE_FINAL)
+
+    async def finish(self) -> None:
+        """No more audio. The remaining finals follow, then the iteration ends."""
+        if self._phase is Phase.DRAINING:
+            return
+        if self._resampler is not None and (rest := self._resampler.flush()):
+            await self._write(audio_request(rest))
+        self._phase = Phase.DRAINING
+        self._progress.finishing(self._loop.time())
+        await self._run(self._call.done_writing())
+        self._look()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Recognised:
+        while not self._results:
+            try:
+                response = await self._run(anext(self._responses))
+            except StopAsyncIteration:
+                if self._ending is not None and self._ending.is_complete:
+                    raise
+                raise await self._failure() from None
+            self._results.extend(self._reader.read(response))
+            self._progress.answered(self._loop.time(), has_words=any(result.text for result in self._results))
+            if self._phase is Phase.OPEN:
+                self._phase = Phase.STREAMING
+        return self._results.popleft()
+
+    async def aclose(self) -> None:
+        """Cancel the call if it still runs. A call that is only dropped is never freed (grpc/grpc#43462)."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._call.cancel()
+        if self._ending is not None and is_lost(self._ending.code, self._ending.text):
+            await self._drain()
+        with suppress(RuntimeError):  # another task is reading; the cancelled call ends that too
+            await self._responses.aclose()
+
+    async def _drain(self) -> None:
+        """Read what is left of a call that grpc.aio takes for ended and therefore does not cancel.
+
+        Core frees a call when its status is received, and gives that out after the last message only.
+        """
+        with anyio.move_on_after(_DRAIN_TIMEOUT, shield=True), suppress(*_CALL_ERRORS, RuntimeError):
+            async for _ in self._responses:
+                pass
+
+    async def _write(self, message: bytes, heard: bytes = b"") -> None:
+        self._progress.sending(heard, self._loop.time())
+        await self._run(self._call.write(message))
+        self._progress.sent()
+
+    async def _run(self, operation: Awaitable[Any]) -> Any:
+        """Await an operation of the call, and translate the call's end."""
+        try:
+            return await operation
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            raise await self._failure() from None  # only the call was: by the watchdog, or by a close
+        except _CALL_ERRORS as exc:
+            raise await self._failure() from exc
+
+    async def _failure(self) -> SpeechError:
+        self._on_failure()
+        if self._stall:
+            return BackendStalled(self._stall, endpoint=self._endpoint.name)
+        ending = await self._true_ending()
+        if ending is None or ending.code == "OK":
+            return StreamLost("ended before the end of the audio", endpoint=self._endpoint.name)
+        if is_lost(ending.code, ending.text):
+            try:
+                await self._diagnose()
+            except SpeechError as error:
+                return error
+        return speech_error(
+            ending.code,
+            ending.text,
+            phase=self._phase,
+            endpoint=self._endpoint.name,
+            metadata=ending.metadata,
+            secrets=self._endpoint.metadata.values(),
+        )
+
+    async def _true_ending(self) -> _Ending | None:
+        """How the call ended. A failed write may be noticed before the status that explains it."""
+        for _ in range(_STATUS_LOOKS):
+            if self._ending is not None and not is_lost(self._ending.code, self._ending.text):
+                break
+            await asyncio.sleep(_STATUS_PAUSE)
+            self._note_ending(self._call)
+        return self._ending
+
+    def _note_ending(self, call: Any) -> None:
+        """Keep the first status that says something. Called by grpc.aio the moment a status arrives."""
+        if self._ending is None or is_lost(self._ending.code, self._ending.text):
+            self._ending = _ending(call, after_finish=self._phase is Phase.DRAINING)
+
+    def _look(self) -> None:
+        """Cancel a stream that has stalled; else look again when it next could have."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._call.done():
+            return
+        due = self._progress.due_in(self._loop.time())
+        if due > 0:
+            self._timer = self._loop.call_later(due, self._look)
+            return
+        self._stall = self._progress.stall_reason
+        self._call.cancel()
+
+
+def is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for the running task, rather than the report of a cancelled call."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+_CALL_ERRORS = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
+_DRAIN_TIMEOUT = 1.0  # the server has ended, so what is left is on this side already
+
+
+class _Ending(msgspec.Struct, frozen=True):
+    """A call's final status, as it arrived."""
+
+    code: str
+    text: str
+    metadata: Metadata
+    after_finish: bool
+
+    @property
+    def is_complete(self) -> bool:
+        """All audio was heard and answered."""
+        return self.code == "OK" and self.after_finish
+
+
+# 0.1 s in all: the status travels in the packet that made the write fail, Core's threads may only swap them.
+_STATUS_LOOKS = 5
+_STATUS_PAUSE = 0.02
+
+
+def _ending(call: Any, *, after_finish: bool) -> _Ending | None:
+    if not call.done():
+        return None
+    return _Ending(
+        code=_at_once(call.code()).name,
+        text=_at_once(call.details()) or "",
+        metadata=tuple(_at_once(call.trailing_metadata()) or ()),
+        after_finish=after_finish,
+    )
+
+
+def _at_once(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that has nothing to wait for, as a finished call's accessors have not."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    coroutine.close()
+    raise RuntimeError("the call has no status yet")
