@@ -1,0 +1,293 @@
+"""One client's connection: frames in, frames out, and an end that the client can understand."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol, TypeVar, assert_never
+
+import anyio
+from anyio.abc import TaskGroup
+from websockets.exceptions import ConnectionClosed
+
+from actors.speech.catalogue import CATALOGUE, UNKNOWN, Severity
+from actors.speech.errors import (
+    ClientDisconnected,
+    ClientTimeout,
+    GoingAway,
+    SlowConsumer,
+    SpeechError,
+    UnexpectedError,
+)
+from actors.speech.messages import Audio, Done, Finalize, Problem, Ready, SessionEvent, Stop
+from actors.speech.ports import RecognitionConfig
+from transport.audio.formats import AudioFormat
+from transport.websocket import ClientSocket
+from transport.wire.intake import Intake, Open, Refuse, Reply, Step
+from transport.wire.port import Codec, Failed, Limits, Opened, ServerEvent
+
+_log = logging.getLogger(__name__)
+_LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+    Severity.CRITICAL: logging.CRITICAL,
+}
+_T = TypeVar("_T")
+_NORMAL, _DEFECT = 1000, 1011  # close codes: everything delivered; an error whose entry names none
+
+
+class SessionLink(Protocol):
+    """A connection's hold on its session."""
+
+    async def audio(self, pcm: bytes) -> None:
+        """Hand over PCM16 mono at the session's rate; waits while the session takes no more."""
+
+    async def finalize(self) -> None:
+        """End the utterance here."""
+
+    async def stop(self) -> None:
+        """No more audio: the session gives its remaining finals, then `Done`."""
+
+    def drain(self) -> None:
+        """The server stops: the session gives the words for what it heard, then a fatal `GoingAway`."""
+
+    def disconnected(self) -> None:
+        """The connection is over, whoever ended it; nothing more is called."""
+
+    async def next_event(self) -> SessionEvent:
+        """What to tell the client next; waits for it. The last one is `Done` or a fatal `Problem`."""
+
+
+class Sessions(Protocol):
+    """Where sessions come from."""
+
+    async def open(self, session_id: str, config: RecognitionConfig) -> SessionLink:
+        """Begin a session. If the wait is cancelled, no session is left behind.
+
+        Raises:
+            SpeechError: there will be none: `ServerBusy` (with `retry_after`), `SessionInUse`, `GoingAway`.
+        """
+
+    def ready(self) -> bool:
+        """Whether a new session would find a place and a recogniser."""
+
+
+class _Ending(NamedTuple):
+    """How a connection ends: the close code, and what is said before it."""
+
+    code: int
+    problem: Problem | None = None
+
+
+class Connection:
+    """Moves the frames of one client: this object's own task reads, one more writes once the session is open.
+
+    Whatever ends it first (the session, the client, a refusal, `check`, `drain`) ends it once: the session is
+    told at once, then the client gets its JSON error and the close.
+    """
+
+    def __init__(
+        self,
+        socket: ClientSocket,
+        session_id: str,
+        sessions: Sessions,
+        codec: Codec,
+        limits: Limits,
+        *,
+        close_timeout: float,
+        write_timeout: float,
+    ) -> None:
+        self.session_id = session_id
+        self._socket = socket
+        self._sessions = sessions
+        self._codec = codec
+        self._limits = limits
+        self._close_timeout = close_timeout
+        self._write_timeout = write_timeout
+        self._intake = Intake(codec, limits)
+        self._link: SessionLink | None = None
+        self._audio_format = AudioFormat()
+        self._held_up = False  # the session takes no audio just now, so the client may well be silent
+        self._stopped = False  # the client has said it will be silent
+        self._draining = False
+        self._refs: dict[str, str] = {}
+        self._ending: _Ending | None = None
+        self._scope = anyio.CancelScope()
+        self._tasks: TaskGroup
+
+    async def run(self) -> None:
+        """Serve the client until one side has enough. Raises nothing but cancellation."""
+        self._socket.explain = self._explain
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as self._tasks:
+                    await self._until_end(self._read)
+        finally:
+            if self._link is not None:
+                self._link.disconnected()
+        assert self._ending is not None
+        await self._part(self._ending)
+
+    def check(self, now: float) -> None:
+        """End the connection if its client has sent or read nothing for too long. `now`: the loop's clock."""
+        if self._held_up:
+            self._socket.heard_at = now
+        stuck_since = self._socket.stuck_since
+        if stuck_since is not None and now - stuck_since > self._write_timeout:
+            self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
+        elif not self._stopped and now - self._socket.heard_at > self._limits.idle_timeout:
+            self._refuse(ClientTimeout(f"nothing was received for {self._limits.idle_timeout:g} s"))
+
+    def drain(self) -> None:
+        """Take no more audio; the connection ends when the words for what was heard are delivered."""
+        self._draining = True
+        if self._link is None:
+            self.go_away()
+        else:
+            self._link.drain()
+
+    def go_away(self) -> None:
+        """End the connection because the server stops."""
+        self._refuse(GoingAway())
+
+    # ---- reading
+
+    async def _read(self) -> _Ending:
+        while True:
+            for step in self._intake.receive(await self._socket.recv()):
+                if isinstance(step, Audio):
+                    await self._hand_over(step.pcm)
+                elif (ending := await self._carry_out(step)) is not None:
+                    return ending
+
+    async def _hand_over(self, pcm: bytes) -> None:
+        if self._link is not None and not self._draining:
+            await self._taken(self._link.audio(pcm))
+
+    async def _taken(self, work: Awaitable[_T]) -> _T:
+        """Wait until the session has taken something in; meanwhile the client is not listened to."""
+        self._held_up = True
+        try:
+            return await work
+        finally:
+            self._held_up = False
+
+    async def _carry_out(self, step: Step) -> _Ending | None:
+        match step:
+            case Open():
+                await self._open(step)
+            case Audio(pcm):
+                await self._hand_over(pcm)
+            case Finalize():
+                if self._link is not None:
+                    await self._taken(self._link.finalize())
+            case Stop():
+                self._stopped = True
+                if self._link is not None:
+                    await self._taken(self._link.stop())
+            case Reply(pong):
+                await self._send(pong)
+            case Refuse(error, fatal):
+                if fatal:
+                    return _refusal(error)
+                await self._send(self._failed(_problem(error, fatal=False)))
+            case _:
+                assert_never(step)
+        return None
+
+    async def _open(self, step: Open) -> None:
+        self._audio_format = step.audio
+        self._link = await self._taken(self._sessions.open(self.session_id, step.config))
+        self._tasks.start_soon(self._until_end, self._write)
+        if self._draining:
+            self._link.drain()
+
+    # ---- writing
+
+    async def _write(self) -> _Ending:
+        assert self._link is not None
+        while True:
+            event = await self._link.next_event()
+            match event:
+                case Ready():
+                    await self._send(Opened(event, self._audio_format, self._limits))
+                case Problem(fatal=True):
+                    return _Ending(_close_code(event.code), event)
+                case Problem():
+                    await self._send(self._failed(event))
+                case Done():
+                    await self._send(event)
+                    return _Ending(_NORMAL)
+                case _:
+                    await self._send(event)
+
+    async def _send(self, event: ServerEvent) -> None:
+        await self._socket.send(self._codec.encode(event))
+
+    # ---- the end
+
+    async def _until_end(self, work: Callable[[], Awaitable[_Ending]]) -> None:
+        try:
+            ending = await work()
+        except ConnectionClosed as exc:
+            _log.info("session %s: %s", self.session_id, ClientDisconnected(str(exc)))
+            ending = _Ending(_NORMAL)
+        except SpeechError as error:
+            ending = _refusal(error)
+        except Exception:
+            # A defect, ours or the session's: it ends this connection, and must not end the others with it.
+            defect = UnexpectedError()
+            ref = self._ref(defect.code)
+            _log.exception("session %s: the connection failed (ref %s)", self.session_id, ref)
+            ending = _refusal(defect)
+        self._end(ending)
+
+    def _refuse(self, error: SpeechError) -> None:
+        self._end(_refusal(error))
+
+    def _end(self, ending: _Ending) -> None:
+        if self._ending is None:
+            self._ending = ending
+            self._scope.cancel()
+
+    def _explain(self, error: SpeechError) -> str:
+        """For a close the library has decided on: what to say first. Ends our side too."""
+        self._end(_Ending(_NORMAL))
+        return self._codec.encode(self._failed(_problem(error, fatal=True)))
+
+    async def _part(self, ending: _Ending) -> None:
+        with anyio.move_on_after(self._close_timeout):
+            try:
+                if ending.problem is not None:
+                    await self._send(self._failed(ending.problem))
+                await self._socket.hang_up(ending.code)
+            except ConnectionClosed:
+                return
+        self._socket.transport.abort()
+
+    def _failed(self, problem: Problem) -> Failed:
+        """The problem and its ref: one for each kind on a connection, with one line in the log."""
+        known = problem.code in self._refs
+        ref = self._ref(problem.code)
+        if not known:
+            entry = CATALOGUE.get(problem.code, UNKNOWN)
+            text = f"{entry.code} {entry.name}" + (f": {problem.detail}" if problem.detail else "")
+            _log.log(_LEVELS[entry.severity], "session %s: %s (ref %s)", self.session_id, text, ref)
+        return Failed(problem, ref)
+
+    def _ref(self, code: str) -> str:
+        return self._refs.setdefault(code, secrets.token_hex(4))
+
+
+def _problem(error: SpeechError, *, fatal: bool) -> Problem:
+    return Problem(code=error.code, detail=error.detail, retry_after=error.retry_after, fatal=fatal)
+
+
+def _refusal(error: SpeechError) -> _Ending:
+    return _Ending(_close_code(error.code), _problem(error, fatal=True))
+
+
+def _close_code(code: str) -> int:
+    return CATALOGUE.get(code, UNKNOWN).close or _DEFECT

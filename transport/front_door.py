@@ -1,0 +1,289 @@
+"""The front door: listens, answers health checks, and hands each WebSocket client to a session.
+
+/transcribe/ID   a session with the client's id        /livez    200 while the process runs
+/transcribe      a session that the server names       /readyz   200 while new sessions find a place, else 503
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.asyncio.server import serve as websockets_serve
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from transport.connection import Connection, SessionLink, Sessions
+from transport.expected import ExpectedError
+from transport.settings import Server as ServerSettings
+from transport.settings import Session as SessionSettings
+from transport.websocket import ClientSocket, library_logger
+from transport.wire.port import Limits
+from transport.wire.voxtree_v1 import SUBPROTOCOL, VoxtreeV1
+
+__all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
+
+_SESSION_PATH = re.compile(r"/transcribe/([A-Za-z0-9._~-]{1,128})")
+_UNNAMED = "/transcribe"
+_HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
+_LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
+_MAX_QUEUE = 8  # messages read ahead of us; each may be as large as `max_message_bytes`
+
+
+class CannotListen(ExpectedError):
+    """The address could not be bound. Its text names host and port."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a client may take, in seconds.
+
+    Attributes:
+        handshake: to ask for its WebSocket.
+        close: to take in what it is told last, and to close.
+        reading: to read on when it is behind by a whole write buffer.
+    """
+
+    handshake: float = 5.0
+    close: float = 5.0
+    reading: float = 30.0
+
+
+DEFAULT_PATIENCE = Patience()
+
+
+class Address(NamedTuple):
+    """An address that is listened on; the port is the real one."""
+
+    host: str
+    port: int
+
+
+class _Life(Protocol):
+    """What a supervised child has of its supervisor (`supervisor.Incarnation`)."""
+
+    def started(self, value: object = None) -> None: ...
+
+    async def stop_requested(self) -> None: ...
+
+
+class FrontDoor:
+    """Serves clients on one address. Moves frames; what becomes of them is decided by `sessions`.
+
+    Pages may connect from the host they connect to and from `server.origins` (`*`: from anywhere); clients that
+    are no browsers always may.
+
+    Args:
+        server: where to listen, and how long stopping may take.
+        session: what one client may do.
+        sessions: where the clients' sessions come from.
+        max_message_bytes: what is read of one message at most; beyond it the connection ends.
+    """
+
+    def __init__(
+        self,
+        server: ServerSettings,
+        session: SessionSettings,
+        sessions: Sessions,
+        *,
+        patience: Patience = DEFAULT_PATIENCE,
+        max_message_bytes: int = 4 * 1024 * 1024,
+    ) -> None:
+        self._settings = server
+        self._sessions = sessions
+        self._patience = patience
+        self._limits = Limits(
+            max_chunk_bytes=session.max_chunk_bytes,
+            max_message_bytes=max_message_bytes,
+            idle_timeout=session.idle_timeout,
+        )
+        self._connections: set[Connection] = set()
+        self._addresses: list[Address] = []
+        self._draining = False
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, once it serves; an id of theirs may follow behind a slash."""
+        host, port = self._addresses[0]
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return f"ws://[{host}]:{port}{_UNNAMED}" if ":" in host else f"ws://{host}:{port}{_UNNAMED}"
+
+    async def serve(self, *, task_status: _Life) -> None:
+        """A supervised child: listen, and serve until asked to stop. The started value: list[Address].
+
+        Asked to stop, it takes no new clients, lets the connected ones have the words for what they said, and
+        sends them elsewhere (CONN_006, close 1012), all within `server.shutdown_timeout`.
+
+        Raises:
+            CannotListen: before it has started.
+        """
+        self._draining = False
+        server = await self._listen()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._watch)
+                self._addresses = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
+                task_status.started(self._addresses)
+                await task_status.stop_requested()
+                await self._drain(server)
+                tasks.cancel_scope.cancel()
+        finally:
+            await self._shut(server)
+
+    async def _listen(self) -> Server:
+        settings = self._settings
+        try:
+            return await websockets_serve(
+                self._on_client,
+                settings.host,
+                settings.port,
+                process_request=self._answer,
+                select_subprotocol=_choose_subprotocol,
+                compression=None,  # audio does not get smaller, and each compressor costs 100 KiB
+                server_header=None,
+                open_timeout=self._patience.handshake,
+                close_timeout=self._patience.close,
+                ping_interval=None,  # it would cut clients whom we stopped reading; see Connection.check
+                max_size=self._limits.max_message_bytes,
+                max_queue=_MAX_QUEUE,
+                logger=library_logger(),
+                create_connection=ClientSocket,
+            )
+        except OSError as exc:
+            raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {_reason(exc)}") from exc
+
+    async def _on_client(self, client: ServerConnection) -> None:
+        assert isinstance(client, ClientSocket)
+        assert client.request is not None
+        connection = Connection(
+            client,
+            _session_id(client.request.path) or str(uuid.uuid4()),
+            self._sessions,
+            VoxtreeV1(),
+            self._limits,
+            close_timeout=self._patience.close,
+            write_timeout=self._patience.reading,
+        )
+        self._connections.add(connection)
+        try:
+            if self._draining:
+                connection.drain()
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+
+    async def _watch(self) -> None:
+        """Look at every connection now and then: one timer for all of them, none per frame."""
+        pause = min(self._limits.idle_timeout, self._patience.reading, 8.0) / 4
+        while True:
+            await anyio.sleep(pause)
+            now = anyio.current_time()
+            for connection in tuple(self._connections):
+                connection.check(now)
+
+    # ---- stopping
+
+    async def _drain(self, server: Server) -> None:
+        self._draining = True
+        server.close(close_connections=False)
+        for connection in tuple(self._connections):
+            connection.drain()
+        in_all = self._settings.shutdown_timeout
+        with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
+            await server.wait_closed()
+
+    async def _shut(self, server: Server) -> None:
+        """Leave no connection behind, also when there was no time to drain."""
+        self._draining = True
+        server.close(close_connections=False)
+        for connection in tuple(self._connections):
+            connection.go_away()
+        with anyio.move_on_after(_LAST_WORDS, shield=True):
+            await server.wait_closed()
+        for client in tuple(server.handlers):
+            client.transport.abort()
+        with anyio.move_on_after(0.1, shield=True):  # the aborted ones need no more than a turn of the loop
+            await server.wait_closed()
+
+    # ---- HTTP
+
+    def _answer(self, client: ServerConnection, request: Request) -> Response | None:
+        """The answer to a plain request; None lets a WebSocket handshake go on."""
+        path = request.path.partition("?")[0]
+        if path == "/livez":
+            return _health(client, HTTPStatus.OK, "alive")
+        if path == "/readyz":
+            return self._readiness(client)
+        if path != _UNNAMED and _session_id(path) is None:
+            return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {_HELP}\n")
+        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+            response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {_HELP}\n")
+            response.headers["Upgrade"] = "websocket"
+            return response
+        origins = request.headers.get_all("Origin")
+        if not _may_connect(origins, request.headers.get_all("Host"), self._settings.origins):
+            shown = ascii(", ".join(origins)[:200])
+            text = f"Pages from {shown} may not connect here: the server's `origins` do not list them.\n"
+            return client.respond(HTTPStatus.FORBIDDEN, text)
+        return None
+
+    def _readiness(self, client: ServerConnection) -> Response:
+        if self._sessions.ready() and not self._draining:
+            return _health(client, HTTPStatus.OK, "ready")
+        return _health(client, HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+
+
+def _session_id(path: str) -> str | None:
+    match = _SESSION_PATH.fullmatch(path.partition("?")[0])
+    return match[1] if match else None
+
+
+def _health(client: ServerConnection, status: HTTPStatus, state: str) -> Response:
+    response = client.respond(status, f'{{"status": "{state}"}}\n')
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _choose_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    # Clients may offer nothing, or a token beside the protocol, which must not be sent back.
+    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+
+
+def _may_connect(origins: Sequence[str], hosts: Sequence[str], allowed: Sequence[str]) -> bool:
+    if not origins:  # not a browser: a page cannot leave it out
+        return True
+    if len(origins) > 1:
+        return False
+    return "*" in allowed or origins[0] in allowed or (len(hosts) == 1 and _same_origin(origins[0], hosts[0]))
+
+
+def _same_origin(origin: str, host: str) -> bool:
+    # Without the scheme: behind a proxy that ends TLS we see http where the page says https.
+    try:
+        page, here = urlsplit(origin), urlsplit(f"//{host}")
+        default = {"http": 80, "https": 443}.get(page.scheme)
+        ports = {page.port or default, here.port or default}
+    except ValueError:
+        return False
+    return default is not None and page.hostname == here.hostname and len(ports) == 1
+
+
+def _reason(exc: OSError) -> str:
+    if isinstance(exc, socket.gaierror):
+        return f"the host name is unknown ({exc.strerror})"
+    return os.strerror(exc.errno).lower() if exc.errno else str(exc)

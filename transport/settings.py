@@ -1,0 +1,130 @@
+"""Everything an operator can set, with its defaults and limits, and where the values come from."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from transport.layers import Setting, SettingsError, check, from_environment, from_toml
+from transport.riva.channel import Endpoint
+
+__all__ = ["Embedded", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
+
+PREFIX = "VOXTREE__"  # VOXTREE__SERVER__PORT=9000
+CONFIG = "VOXTREE_CONFIG"  # the file, when --config names none
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Bytes = Annotated[int, msgspec.Meta(ge=320, le=4 * 1024 * 1024)]  # from 10 ms at 16 kHz to what is ever read
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where clients connect.
+
+    Attributes:
+        host: address to listen on; 0.0.0.0 or :: for every interface.
+        port: 0 lets the system pick one.
+        origins: web pages that may connect besides this server's own (`https://app.example.com`).
+        shutdown_timeout: seconds that running sessions get to end when the server stops.
+    """
+
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Port = 8600
+    origins: tuple[str, ...] = ()
+    shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one session may take.
+
+    Attributes:
+        max_sessions: sessions at the same time; further ones are refused. None: one for each backend stream.
+        idle_timeout: seconds without a message from the client after which its connection is closed.
+        max_chunk_bytes: audio in one message.
+        log_seconds: audio held for replay until a result covers it; what is forced out is announced as a gap.
+    """
+
+    max_sessions: Count | None = None
+    idle_timeout: Seconds = 60.0
+    max_chunk_bytes: Bytes = 1024 * 1024
+    log_seconds: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 60.0
+
+
+class Embedded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The recogniser that comes with voxtree (English; runs on the CPU).
+
+    Attributes:
+        enabled: None: only when no backend is configured.
+        max_streams: None: ten for each core.
+        model_dir: a folder with another Moonshine model; None: the one in the moonshine-voice package.
+        threads: decoding threads; None: one for each core.
+    """
+
+    enabled: bool | None = None
+    max_streams: Count | None = None
+    model_dir: str | None = None
+    threads: Count | None = None
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is logged, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of it. `backends` are the Riva endpoints, `[[backends]]` in the file."""
+
+    server: Server = Server()
+    session: Session = Session()
+    backends: tuple[Endpoint, ...] = ()
+    embedded: Embedded = Embedded()
+    log: Log = Log()
+
+    def __post_init__(self) -> None:
+        for name, times in Counter(backend.name for backend in self.backends).items():
+            if times > 1:
+                raise ValueError(f"backends: {times} are named {name!r}, each needs a name of its own")
+        if self.embedded.enabled is False and not self.backends:
+            raise ValueError("embedded.enabled is false and there are no backends: nothing could recognise speech")
+
+    @property
+    def uses_embedded(self) -> bool:
+        """Whether the embedded recogniser is to run."""
+        return not self.backends if self.embedded.enabled is None else self.embedded.enabled
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings, and the source of each value by its path (`server.port`)."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    file: Path | None = None
+
+
+def load(
+    config: Path | None = None, options: Iterable[Setting] = (), environ: Mapping[str, str] | None = None
+) -> Loaded:
+    """Defaults, then the file, then `VOXTREE__…` variables, then command line options; later ones win.
+
+    Args:
+        config: the TOML file; None: the one that VOXTREE_CONFIG names, or none.
+        options: what the command line said, from `transport.layers.from_option`.
+        environ: the environment; None: this process's.
+
+    Raises:
+        SettingsError: with one line for each problem.
+    """
+    environ = os.environ if environ is None else environ
+    if config is None and environ.get(CONFIG):
+        config = Path(environ[CONFIG])
+    layers = [*(from_toml(config) if config else ()), *from_environment(environ, PREFIX), *options]
+    settings, sources = check(Settings, layers)
+    return Loaded(settings=settings, sources=sources, file=config)

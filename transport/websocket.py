@@ -1,0 +1,180 @@
+"""The one place that leans on the inside of the `websockets` library (15.0): what its public API leaves out.
+
+The JSON error that goes ahead of every close, also of those the library itself decides on (a message too big,
+text that is not UTF-8, a broken frame); plain HTTP/1.0, as load balancers send it; no tracebacks in the log
+for what any port scanner does; and 64 KiB reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import anyio
+from websockets.asyncio.connection import Connection
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.frames import CloseCode
+from websockets.protocol import OPEN, Event
+from websockets.server import ServerProtocol
+
+from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
+
+_READ_BYTES = 64 * 1024  # asyncio's own 256 KiB cost a third more per frame: each read allocates its whole buffer
+_MAX_REQUEST_LINE = 8192
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+_FAILURES: dict[int, Callable[[str], SpeechError]] = {
+    CloseCode.MESSAGE_TOO_BIG: ChunkTooLarge,
+    CloseCode.INVALID_DATA: lambda reason: InvalidMessage(f"text that is not UTF-8: {reason}"),
+    CloseCode.PROTOCOL_ERROR: lambda reason: InvalidMessage(f"broken WebSocket frame: {reason}"),
+}
+
+
+class _Gone(asyncio.Transport):
+    """Stands in for a transport that is no more."""
+
+    def abort(self) -> None:
+        """There is nothing left to end."""
+
+
+class SafeToAbort(Connection):
+    """A connection that survives being aborted when it is lost already.
+
+    `websockets` does that whenever it is asked to send or close on a lost connection. asyncio's transport then fails
+    with an AttributeError if it had been closed before its last bytes were out (CPython up to 3.14 at least).
+    """
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is no more."""
+        super().connection_lost(exc)
+        self.transport = _Gone({"peername": self.remote_address, "sockname": self.local_address})
+
+
+class ClientSocket(SafeToAbort, ServerConnection):
+    """One client's WebSocket, from its first byte.
+
+    Attributes:
+        explain: called when the library ends the connection by itself; the text it returns is sent ahead of
+            the close. Without it nothing is.
+        heard_at: when the last frame of any kind arrived, on the loop's clock.
+        stuck_since: since when the client has left more unread than the write buffer takes; None: it reads.
+    """
+
+    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+        super().__init__(protocol, server, **options)
+        self.explain: Callable[[SpeechError], str] | None = None
+        self.heard_at = self.loop.time()
+        self.stuck_since: float | None = None
+        self._fail = protocol.fail
+        protocol.fail = self._fail_explained  # type: ignore[method-assign]
+        self._request_line: bytes | None = b""  # what has come of it; None once it is complete
+
+    async def hang_up(self, code: int) -> None:
+        """Close, and wait until the client has closed too.
+
+        What it still sends is thrown away, so that its own close can get through behind it.
+        """
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._discard)
+            await self.close(code)
+            tasks.cancel_scope.cancel()
+
+    async def _discard(self) -> None:
+        with suppress(ConnectionClosed):
+            while True:
+                await self.recv(decode=False)
+
+    def _fail_explained(self, code: int, reason: str = "") -> None:
+        failure = _FAILURES.get(code)
+        if failure is not None and self.explain is not None and self.protocol.state is OPEN:
+            self.protocol.send_text(self.explain(failure(reason)).encode())
+        self._fail(code, reason)
+
+    # ---- asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        if hasattr(transport, "max_size"):  # asyncio's selector transport; uvloop reads 64 KiB by itself
+            transport.max_size = _READ_BYTES
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The client's next bytes."""
+        if self._request_line is not None:
+            data = self._read_request_line(self._request_line + data)
+        if data:
+            super().data_received(data)
+
+    def process_event(self, event: Event) -> None:
+        """The client's next frame."""
+        self.heard_at = self.loop.time()
+        super().process_event(event)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        super().pause_writing()
+        self.stuck_since = self.loop.time()
+
+    def resume_writing(self) -> None:
+        """The client has read on."""
+        super().resume_writing()
+        self.stuck_since = None
+
+    # ---- the request line
+
+    def _read_request_line(self, data: bytes) -> bytes:
+        """What the library may read: nothing yet, or the request, as HTTP/1.1 if it came as HTTP/1.0."""
+        line, complete, rest = data.partition(b"\r\n")
+        if not complete and data[:1].isupper() and len(data) <= _MAX_REQUEST_LINE:
+            self._request_line = data
+            return b""
+        self._request_line = None
+        words = line.split(b" ")
+        if not complete or len(words) != 3 or words[2] not in _VERSIONS:
+            return self._refuse(http.HTTPStatus.BAD_REQUEST, "This is a WebSocket server, and that was not HTTP.")
+        if words[0] != b"GET":
+            return self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.")
+        return b"GET " + words[1] + b" HTTP/1.1\r\n" + rest
+
+    def _refuse(self, status: http.HTTPStatus, text: str) -> bytes:
+        response = self.protocol.reject(status, text + "\n")
+        if status is http.HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = "GET"
+        self.transport.write(response.serialize())
+        self.transport.close()
+        return b""
+
+
+class _Quiet(logging.Filter):
+    """Lets through what an operator can use: failed handshakes as one line, and defects whole."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, InvalidHandshake | ConnectionClosed | OSError):
+            return record.levelno >= logging.WARNING
+        if isinstance(error, ConnectionClosed) or isinstance(error.__cause__, EOFError):
+            return False  # connected and left: how load balancers check a port
+        reason = ": ".join(str(part) for part in (error, error.__cause__) if part is not None)
+        record.msg, record.args = "%s (%s): %s", (record.msg, _peer(record), reason[:300])
+        record.exc_info, record.exc_text = None, None
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+def _peer(record: logging.LogRecord) -> str:
+    client = getattr(record, "websocket", None)  # where the library's adapter puts the connection
+    address = client.remote_address if client is not None else None
+    return str(address[0]) if address else "unknown"
+
+
+def library_logger() -> logging.Logger:
+    """The logger to hand to `websockets`; never at DEBUG, where it writes every frame: what people said."""
+    logger = logging.getLogger(f"{__name__}.library")
+    logger.setLevel(logging.INFO)
+    if not logger.filters:
+        logger.addFilter(_Quiet())
+    return logger
