@@ -1,0 +1,7 @@
+"""`python -m transport` is `voxtree`."""
+
+import sys
+
+from transport.cli.main import main
+
+sys.exit(main())

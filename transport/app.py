@@ -1,0 +1,160 @@
+"""The composition root: builds the tree of a server. The one place that names every concrete class."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from actors.speech.errors import SpeechError
+from actors.speech.policies import SPEECH_POLICIES
+from actors.speech.pool import BackendPool
+from actors.speech.ports import Tier
+from actors.speech.sessions import Sessions
+from supervisor.errors import Path as TreePath
+from supervisor.errors import StartFailed
+from supervisor.incarnation import Incarnation
+from supervisor.reports import ChildFailed, ChildStarted, Event
+from supervisor.spec import Child, Intensity
+from supervisor.tree import Supervisor
+from transport.embedded.host import EmbeddedRecogniser
+from transport.expected import ExpectedError
+from transport.front_door import FrontDoor
+from transport.logs import log_event
+from transport.riva.channel import Endpoint
+from transport.riva.client import RivaBackend
+from transport.settings import Embedded, Settings
+
+EMBEDDED_CATCH_UP = 20.0  # times real time; it reads no faster than it recognises, so its own pace is the limit
+EMBEDDED_PATIENCE = 20.0  # seconds; it shares its cores with everything here, and a dead one is seen by its process
+BUDGET = Intensity(restarts=10, seconds=10.0)  # of a part of the server; backoff keeps a crash loop below it
+
+
+class CannotStart(ExpectedError):
+    """The server cannot start: a port is taken, a model is missing, …"""
+
+
+class App:
+    """One server: recogniser process, backends, sessions, front door, in start order; they stop in reverse.
+
+    Run it with `async with app.tree`.
+
+    Args:
+        listener: told what happens in the tree, besides the log.
+        on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        listener: Callable[[Event], None] | None = None,
+        on_leak: Callable[[list[TreePath]], None] | None = None,
+    ) -> None:
+        self._listener = listener
+        self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
+        self._backends = [RivaBackend(endpoint) for endpoint in self._endpoints(settings)]
+        self.pool = BackendPool(self._backends)
+        self.sessions = Sessions(
+            lambda: self.tree.value("sessions"),
+            self.pool,
+            max_sessions=settings.session.max_sessions or self.pool.capacity,
+            log_seconds=settings.session.log_seconds,
+        )
+        self.front_door = FrontDoor(settings.server, settings.session, self.sessions)
+        self.tree = Supervisor(
+            self._children(settings),
+            name="voxtree",
+            intensity=BUDGET,
+            policies=SPEECH_POLICIES,
+            on_event=self._on_event,
+            on_leak=on_leak,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, once the tree runs."""
+        return self.front_door.url
+
+    def _endpoints(self, settings: Settings) -> list[Endpoint]:
+        if self.embedded is None:
+            return list(settings.backends)
+        embedded = Endpoint(
+            name="embedded",
+            address=self.embedded.address,
+            tier=Tier.EMBEDDED,
+            max_streams=self.embedded.max_streams,
+            catch_up=EMBEDDED_CATCH_UP,
+            first_answer_timeout=EMBEDDED_PATIENCE,
+            stall_timeout=EMBEDDED_PATIENCE,
+            finish_timeout=EMBEDDED_PATIENCE,
+        )
+        return [*settings.backends, embedded]
+
+    def _children(self, settings: Settings) -> list[Child]:
+        children = [Child("embedded", self.embedded.run)] if self.embedded is not None else []
+        return [
+            *children,
+            Child("backends", self._hold_channels),
+            self.sessions.child(),
+            Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
+        ]
+
+    async def _hold_channels(self, *, task_status: Incarnation) -> None:
+        async with AsyncExitStack() as channels:
+            for backend in self._backends:
+                await channels.enter_async_context(backend)
+            task_status.started()
+            await task_status.stop_requested()
+
+    def _on_event(self, event: Event) -> None:
+        log_event(event)
+        if event.path == (self.tree.name, "embedded"):
+            match event:
+                case ChildFailed():
+                    self.pool.down("embedded")
+                case ChildStarted():
+                    self.pool.back("embedded")
+        if self._listener is not None:
+            self._listener(event)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings,
+    *,
+    port: int | None = None,
+    listener: Callable[[Event], None] | None = None,
+    on_leak: Callable[[list[TreePath]], None] | None = None,
+) -> AsyncGenerator[App, None]:
+    """A server that runs while the context is open.
+
+    Args:
+        port: instead of the settings'; 0 lets the system pick one.
+        listener, on_leak: see `App`.
+
+    Raises:
+        CannotStart: with what to say to whoever wanted it.
+    """
+    if port is not None:
+        server = msgspec.structs.replace(settings.server, port=port)
+        settings = msgspec.structs.replace(settings, server=server)
+    app = App(settings, listener, on_leak)
+    try:
+        async with app.tree:
+            yield app
+    except StartFailed as failed:
+        match failed.error:
+            case SpeechError() as error:
+                why = f"{error.detail}: {error.backend_detail}" if error.backend_detail else error.detail
+                raise CannotStart(why) from failed
+            case ExpectedError() as error:
+                raise CannotStart(str(error)) from failed
+            case _:
+                raise
+
+
+def _embedded(wanted: Embedded) -> EmbeddedRecogniser:
+    model_dir = Path(wanted.model_dir) if wanted.model_dir else None
+    return EmbeddedRecogniser(max_streams=wanted.max_streams, model_dir=model_dir, threads=wanted.threads)

@@ -1,0 +1,246 @@
+"""`voxtree doctor`: look at everything that can keep a server from working, and say what to do about it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import socket
+from collections.abc import Iterator
+from enum import Enum
+from http.client import HTTPConnection, HTTPException
+from importlib import metadata
+from pathlib import Path
+
+import anyio
+import msgspec
+
+from actors.speech.errors import SpeechError
+from transport.cli.common import add_settings_arguments, loaded_settings
+from transport.embedded.models import EngineUnavailable, moonshine_files, silero_file
+from transport.layers import SettingsError
+from transport.riva.channel import Endpoint
+from transport.riva.client import RivaBackend
+from transport.settings import Settings
+
+SOCKETS_TO_SPARE = 256  # open files besides clients: listeners, backends, logs, the recogniser's pipes
+MANY_SESSIONS = 4096  # open files that are enough where no session limit is set
+OURS = ("supervisor", "actors", "transport")
+
+
+class Level(Enum):
+    """How a check came out; the exit code is the worst one's place in this list."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one check found. `fix` says what to do, and is empty when all is well."""
+
+    level: Level
+    check: str
+    what: str
+    fix: str = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    add_settings_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    worst = 0
+    findings = []
+    for finding in examine(args):
+        worst = max(worst, list(Level).index(finding.level))
+        findings.append(finding)
+        if not args.json:
+            print(_line(finding), flush=True)  # at once: a check that takes its time is seen to be at it
+    if args.json:
+        print(json.dumps(msgspec.to_builtins(findings), indent=2))
+    return worst
+
+
+def examine(args: argparse.Namespace) -> Iterator[Finding]:
+    """Every check in turn; those that depend on settings only when there are usable ones."""
+    yield _python()
+    yield from _packages()
+    yield from _names()
+    try:
+        settings = loaded_settings(args).settings
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding(Level.FAIL, "settings", problem, "correct it; `voxtree config check` looks again")
+        return
+    yield Finding(Level.OK, "settings", "can be used")
+    yield _address(settings)
+    yield _open_files(settings)
+    if settings.uses_embedded:
+        yield _model(settings)
+    yield from anyio.run(_endpoints, settings.backends)
+
+
+def _line(finding: Finding) -> str:
+    fix = f" -> {finding.fix}" if finding.fix else ""
+    return f"{finding.level.value:<4}  {finding.check}: {finding.what}{fix}"
+
+
+def _python() -> Finding:
+    what = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    if platform.system() == "Linux":
+        return Finding(Level.OK, "python", what)
+    return Finding(Level.WARN, "python", what, "serve from Linux; elsewhere voxtree is untested")
+
+
+def _packages() -> Iterator[Finding]:
+    """What each extra needs, as the installed voxtree itself declares it."""
+    try:
+        declared = metadata.requires("voxtree") or []
+    except metadata.PackageNotFoundError:
+        yield Finding(Level.WARN, "voxtree", "runs from its source, not installed", "pip install 'voxtree[server]'")
+        return
+    yield Finding(Level.OK, "voxtree", metadata.version("voxtree"))
+    for extra, level in (("", Level.FAIL), ("server", Level.FAIL), ("local", Level.WARN)):
+        found, missing = _installed(_required(declared, extra))
+        label = extra or "base"
+        if missing:
+            install = f"pip install 'voxtree[{extra}]'" if extra else "pip install --force-reinstall voxtree"
+            yield Finding(level, f"packages ({label})", f"{', '.join(missing)} missing", install)
+        else:
+            yield Finding(Level.OK, f"packages ({label})", ", ".join(found))
+
+
+def _required(declared: list[str], extra: str) -> list[str]:
+    """The distribution names in `Requires-Dist` lines such as `soxr>=0.5; extra == 'server'`."""
+    names = []
+    for line in declared:
+        requirement, _, marker = line.partition(";")
+        if extra in marker if extra else "extra" not in marker:
+            name = requirement.strip()
+            end = next((index for index, char in enumerate(name) if not (char.isalnum() or char in "-_.")), len(name))
+            names.append(name[:end])
+    return [name for name in names if name != "voxtree"]
+
+
+def _installed(names: list[str]) -> tuple[list[str], list[str]]:
+    found, missing = [], []
+    for name in names:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    return found, missing
+
+
+def _names() -> Iterator[Finding]:
+    """Whether another distribution put its files over ours, as PyPI's `supervisor` (supervisord) would."""
+    owners = metadata.packages_distributions()
+    for name in OURS:
+        others = sorted(set(owners.get(name, [])) - {"voxtree"})
+        if others:
+            yield Finding(
+                Level.FAIL,
+                f"package {name}",
+                f"is also installed by {', '.join(others)}",
+                "install voxtree in an environment of its own (pipx, uv tool, or a venv)",
+            )
+
+
+def _address(settings: Settings) -> Finding:
+    host, port = settings.server.host, settings.server.port
+    name = f"{host}:{port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        return Finding(Level.FAIL, "server.host", f"{host!r}: {error.strerror}", "use an address of this machine")
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: ignore closed connections
+        try:
+            probe.bind(address)
+        except PermissionError:
+            return Finding(Level.FAIL, "port", f"{name} is not allowed to this user", "use a port above 1023")
+        except OSError as error:
+            return _taken(host, port, error)
+    return Finding(Level.OK, "port", f"{name} is free")
+
+
+def _taken(host: str, port: int, error: OSError) -> Finding:
+    name = f"{host}:{port}"
+    if _is_alive(host, port):
+        return Finding(Level.OK, "port", f"voxtree is already serving on {name}")
+    return Finding(
+        Level.FAIL,
+        "port",
+        f"{name} cannot be had: {(error.strerror or str(error)).lower()}",
+        "stop what listens there, or choose another: --set server.port=8601",
+    )
+
+
+def _is_alive(host: str, port: int) -> bool:
+    """Whether a voxtree answers there."""
+    connection = HTTPConnection(host, port, timeout=1.0)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _open_files(settings: Settings) -> Finding:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return Finding(Level.OK, "open files", "no limit")
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sessions = settings.session.max_sessions
+    wanted = sessions + SOCKETS_TO_SPARE if sessions else MANY_SESSIONS
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
+        return Finding(Level.OK, "open files", f"up to {limit}")
+    return Finding(
+        Level.FAIL if sessions else Level.WARN,
+        "open files",
+        f"at most {limit}, each session is one" + (f" and there may be {sessions}" if sessions else ""),
+        f"ulimit -n {wanted}, or LimitNOFILE={wanted} in the systemd unit",
+    )
+
+
+def _model(settings: Settings) -> Finding:
+    folder = settings.embedded.model_dir
+    try:
+        path = moonshine_files(Path(folder) if folder else None)
+        silero_file()
+    except EngineUnavailable as error:
+        what, _, fix = str(error).partition(": ")
+        return Finding(Level.FAIL, "embedded recogniser", what, fix or "correct embedded.model_dir")
+    return Finding(Level.OK, "embedded recogniser", f"{path} is there" + ("" if folder else " and unchanged"))
+
+
+async def _endpoints(endpoints: tuple[Endpoint, ...]) -> list[Finding]:
+    """Ask all of them at the same time; the findings keep the order of the settings."""
+    findings: dict[str, Finding] = {}
+
+    async def ask(endpoint: Endpoint) -> None:
+        findings[endpoint.name] = await _endpoint(endpoint)
+
+    async with anyio.create_task_group() as tasks:
+        for endpoint in endpoints:
+            tasks.start_soon(ask, endpoint)
+    return [findings[endpoint.name] for endpoint in endpoints]
+
+
+async def _endpoint(endpoint: Endpoint) -> Finding:
+    name = f"backend {endpoint.name} ({endpoint.address})"
+    try:
+        async with RivaBackend(endpoint) as backend:
+            models = await backend.models(fresh=True)
+    except SpeechError as error:
+        return Finding(Level.FAIL, name, str(error), error.entry.remedy)
+    except ValueError as error:  # its certificate files
+        return Finding(Level.FAIL, name, str(error), "correct its ca_file, cert_file and key_file")
+    if not any(model.streaming for model in models.models):
+        return Finding(Level.FAIL, name, f"has no streaming model ({models})", "deploy one to Riva")
+    return Finding(Level.OK, name, str(models))

@@ -1,0 +1,76 @@
+"""`voxtree serve`: the server, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from supervisor.errors import Path
+from transport.app import App, serving
+from transport.cli.common import add_settings_arguments, loaded_settings
+from transport.logs import configure
+from transport.settings import Settings
+
+LEAKED = 1  # exit code
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first."
+    add_settings_arguments(parser, host="server.host", port="server.port")
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = loaded_settings(args).settings
+    configure(settings.log)
+    asyncio.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    with _until_signalled():
+        if sys.stderr.isatty() and settings.uses_embedded:
+            print("starting the embedded recogniser …", file=sys.stderr)
+        async with serving(settings, on_leak=_end_process) as app:
+            _welcome(app, settings)
+            await app.tree.wait()
+
+
+@contextmanager
+def _until_signalled() -> Iterator[None]:
+    """The first signal cancels the body, which stops in order; the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as body:
+
+        def on_signal(number: int) -> None:
+            if body.cancel_called:
+                os._exit(128 + number)
+            print("stopping: sessions get their last words first (again to stop at once)", file=sys.stderr)
+            body.cancel()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal, number)
+        yield
+
+
+def _end_process(stuck: list[Path]) -> None:
+    """Something in the tree does not stop, and all else has: wait no longer for it."""
+    for path in stuck:
+        print(f"{'/'.join(path)} does not stop; ending the process without it", file=sys.stderr)
+    os._exit(LEAKED)
+
+
+def _welcome(app: App, settings: Settings) -> None:
+    recognisers = ", ".join(f"{backend.name} at {backend.address}" for backend in settings.backends)
+    if app.embedded is not None:
+        embedded = f"the embedded one (English, {app.embedded.max_streams} streams)"
+        recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
+    print(f"listening on   {app.url}")
+    print(f"recognisers    {recognisers}")
+    print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)
