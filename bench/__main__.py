@@ -1,0 +1,36 @@
+"""`python -m bench SCENARIO …`: what can be measured, a line each, and the measuring."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+SCENARIOS = {
+    "wer": "word error rate over a folder of recordings: whole path against bare engine",
+    "live": "sessions at real-time pace: how soon after the end of speech the finals come",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures voxtree on this machine.")
+    commands = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
+    for name, summary in SCENARIOS.items():
+        module = importlib.import_module(f"bench.{name}")
+        module.add_arguments(
+            commands.add_parser(
+                name,
+                help=summary,
+                description=module.__doc__,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+            )
+        )
+    args = parser.parse_args()
+    try:
+        return int(importlib.import_module(f"bench.{args.scenario}").run(args))
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""`wer`: word error rate over a folder of recordings, through the whole path and by the bare engine.
+
+Every recording is streamed over a WebSocket to a server of our own (session actor, gRPC, recogniser process), as fast
+as the server takes it or in real time; the bare engine is handed the same samples directly in this process. Both texts
+are compared with the manifest after lower-casing, spelling numbers out, and dropping punctuation, um and uh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+
+from bench.scoring import bare_transcripts, word_error_rate
+from bench.speech import Speech, load
+from bench.streaming import transcript_of
+from transport.app import serving
+from transport.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="a folder with manifest.jsonl and the WAV files it names")
+    parser.add_argument("--sessions", type=int, default=4, help="recordings streamed at the same time (default 4)")
+    parser.add_argument("--realtime", action="store_true", help="send audio at the pace it was spoken")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    speech = load(args.folder)
+    began = time.perf_counter()
+    streamed = asyncio.run(_streamed(speech, args.sessions, args.realtime))
+    streamed_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    bare = bare_transcripts(speech)
+    bare_seconds = time.perf_counter() - began
+    report = {
+        "recordings": len(speech),
+        "audio_seconds": round(sum(one.seconds for one in speech), 1),
+        "wer_streamed": _rate(speech, streamed),
+        "wer_bare": _rate(speech, bare),
+        "streamed_seconds": round(streamed_seconds, 1),
+        "bare_seconds": round(bare_seconds, 1),
+    }
+    _print_table(speech, streamed, bare, report)
+    if args.json:
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+async def _streamed(speech: list[Speech], sessions: int, realtime: bool) -> list[str]:
+    places = asyncio.Semaphore(sessions)
+    texts: dict[int, str] = {}
+
+    async def one(index: int, url: str) -> None:
+        async with places:
+            texts[index] = await transcript_of(url, speech[index], realtime=realtime)
+        if sys.stderr.isatty():
+            print(f"\r{len(texts)} of {len(speech)} streamed", end="", file=sys.stderr, flush=True)
+
+    async with serving(Settings(), port=0) as app, asyncio.TaskGroup() as tasks:
+        for index in range(len(speech)):
+            tasks.create_task(one(index, app.url))
+    return [texts[index] for index in range(len(speech))]
+
+
+def _rate(speech: list[Speech], texts: list[str]) -> float:
+    return word_error_rate(zip((one.text for one in speech), texts, strict=True))
+
+
+def _print_table(speech: list[Speech], streamed: list[str], bare: list[str], report: dict[str, float]) -> None:
+    print(f"\n{'recording':28} {'seconds':>8} {'streamed %':>11} {'bare %':>8}")
+    for one, ours, theirs in zip(speech, streamed, bare, strict=True):
+        rates = _rate([one], [ours]), _rate([one], [theirs])
+        print(f"{one.name:28} {one.seconds:8.1f} {rates[0]:11.1f} {rates[1]:8.1f}")
+    print(
+        f"\nword error rate over {report['recordings']} recordings, {report['audio_seconds']} s of speech\n"
+        f"  whole path, streamed  {report['wer_streamed']:6.2f} %   ({report['streamed_seconds']} s)\n"
+        f"  bare engine           {report['wer_bare']:6.2f} %   ({report['bare_seconds']} s)\n"
+        f"  difference            {report['wer_streamed'] - report['wer_bare']:+6.2f} points"
+    )
