@@ -33,7 +33,14 @@ def voxtree(*arguments: object) -> subprocess.CompletedProcess[str]:
 async def server(*arguments: str) -> AsyncGenerator[tuple[asyncio.subprocess.Process, str], None]:
     """`voxtree serve` as a process, and its URL."""
     process = await asyncio.create_subprocess_exec(
-        *VOXTREE, "serve", "--port", "0", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        *VOXTREE,
+        "serve",
+        "--port",
+        "0",
+        *arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # a process group of its own, which a terminal's Ctrl-C would reach as a whole
     )
     try:
         assert process.stdout is not None
@@ -141,7 +148,8 @@ def test_a_wrong_setting_gets_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-async def test_sigterm_lets_a_session_have_its_last_words() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+async def test_a_signal_lets_a_session_have_its_last_words(number: signal.Signals) -> None:
     async with server() as (process, url), open_session(url, sample_rate=RATE) as session:
         heard: list[dict[str, Any]] = []
         for chunk in chunks(PCM[: 2 * 4 * RATE]):
@@ -151,7 +159,7 @@ async def test_sigterm_lets_a_session_have_its_last_words() -> None:
             async for event in session:
                 heard.append(event)
                 if event["event"] == "ack" and event["received"] == 4 * RATE and not signalled:
-                    signalled.append(process.send_signal(signal.SIGTERM))
+                    signalled.append(os.killpg(process.pid, number))
 
         signalled: list[None] = []
         with pytest.raises(SessionFailed, match="restarting") as ended:

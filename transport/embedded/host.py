@@ -75,7 +75,10 @@ class EmbeddedRecogniser:
         Raises:
             ConnectionFailed: it ended by itself, or was not ready in time. It never ends in any other way.
         """
-        process = await anyio.open_process(self._command(), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        # In a session of its own: Ctrl-C at a terminal is for us, who let the streams end before the process does.
+        process = await anyio.open_process(
+            self._command(), stdin=PIPE, stdout=PIPE, stderr=PIPE, start_new_session=True
+        )
         assert process.stdout is not None
         assert process.stderr is not None
         self.pid, self.ready, self._last_line = process.pid, None, ""
