@@ -47,7 +47,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         max_sessions: sessions at the same time; further ones are refused. None: one for each backend stream.
         idle_timeout: seconds without a message from the client after which its connection is closed.
         max_chunk_bytes: audio in one message.
-        log_seconds: audio held for replay until a result covers it; what is forced out is announced as a gap.
+        log_seconds: audio held for replay that no final covers yet; a client that is further ahead has to wait.
     """
 
     max_sessions: Count | None = None
