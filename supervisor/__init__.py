@@ -1,5 +1,6 @@
 """Supervision trees for asyncio and trio, after Erlang/OTP: restart what fails, in order, within a budget."""
 
+from supervisor.breaker import Breaker, BreakerState
 from supervisor.commands import ChildCount, ChildInfo, ChildState
 from supervisor.errors import (
     AlreadyPresent,
@@ -23,8 +24,13 @@ from supervisor.errors import (
     SupervisorGone,
 )
 from supervisor.incarnation import KILL_GRACE, Incarnation
+from supervisor.names import DynamicName, static_path
 from supervisor.policy import Backoff, Directive, Policy, PolicyTable
 from supervisor.reports import (
+    BreakerClosed,
+    BreakerOpened,
+    BreakerProbed,
+    BudgetSpent,
     ChildEnded,
     ChildFailed,
     ChildIgnored,
@@ -40,9 +46,12 @@ from supervisor.reports import (
     Exit,
     ExitKind,
     GaveUp,
+    LoopBlocked,
+    LoopRecovered,
     Occasion,
     SignificantEnded,
 )
+from supervisor.snapshot import Snapshot, render
 from supervisor.spec import (
     BRUTAL_KILL,
     INFINITY,
@@ -54,6 +63,7 @@ from supervisor.spec import (
     Strategy,
 )
 from supervisor.tree import Supervisor
+from supervisor.watchdog import Watchdog
 
 __all__ = [
     "BRUTAL_KILL",
@@ -63,7 +73,13 @@ __all__ = [
     "AlreadyStarted",
     "AutoShutdown",
     "Backoff",
+    "Breaker",
+    "BreakerClosed",
+    "BreakerOpened",
+    "BreakerProbed",
+    "BreakerState",
     "BrutalKill",
+    "BudgetSpent",
     "CancelledFromOutside",
     "Child",
     "ChildCount",
@@ -80,6 +96,7 @@ __all__ = [
     "ChildStopping",
     "ChildUnstoppable",
     "Directive",
+    "DynamicName",
     "ErrorEscalated",
     "ErrorSurvived",
     "Escalated",
@@ -91,6 +108,8 @@ __all__ = [
     "Incarnation",
     "Intensity",
     "InvalidSpec",
+    "LoopBlocked",
+    "LoopRecovered",
     "MaxChildrenReached",
     "NotDynamic",
     "NotFound",
@@ -102,6 +121,7 @@ __all__ = [
     "Restart",
     "Shutdown",
     "SignificantEnded",
+    "Snapshot",
     "StartAborted",
     "StartFailed",
     "StillRestarting",
@@ -110,4 +130,7 @@ __all__ = [
     "Supervisor",
     "SupervisorError",
     "SupervisorGone",
+    "Watchdog",
+    "render",
+    "static_path",
 ]

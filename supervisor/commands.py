@@ -8,8 +8,10 @@ from enum import Enum
 from typing import Any, TypeAlias
 
 from supervisor.errors import Escalated, Path
+from supervisor.policy import Gate
 from supervisor.reports import Event, Exit
 from supervisor.spec import Child
+from supervisor.window import Window
 
 
 class ChildState(Enum):
@@ -28,15 +30,19 @@ class Entry:
 
     __slots__ = (
         "attempts",
+        "breaker",
+        "budget",
         "child",
         "context",
         "doomed",
         "error",
         "exit",
         "joined",
+        "last_exit",
         "life",
         "number",
         "path",
+        "probe",
         "since",
         "state",
         "token",
@@ -55,6 +61,10 @@ class Entry:
         self.error: BaseException | None = None  # why it is RESTARTING
         self.attempts = 0  # restarts since it last lived long enough, for the backoff
         self.token = 0  # tells a pending retry from an older one
+        self.budget = Window(child.budget) if child.budget is not None else None
+        self.breaker: Gate | None = None  # whom to ask before the next restart
+        self.probe: Gate | None = None  # whose probe it is
+        self.last_exit: str | None = None  # in words: the error itself would keep all the frames it came through
         self.doomed = False  # to be stopped as soon as it has started
         self.joined: list[object] = []  # replies due when it has stopped
         self.waiter: Steps | None = None  # the procedure that waits for it
@@ -104,6 +114,14 @@ class RetryDue:
     entry: Entry
     token: int
     counted: bool  # the restart is already in the window
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """This incarnation has lived as long as the breaker wants, whose probe it is."""
+
+    entry: Entry
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +180,7 @@ class Resume:
 
 Request: TypeAlias = StartChild | TerminateChild | RestartChild | DeleteChild | Inspect
 Pending: TypeAlias = Boot | Exited | RetryDue | Request | Stop  # what waits in a core's inbox
-Input: TypeAlias = Boot | Started | NotStarted | Exited | RetryDue | Request | Stop | Kill | Suspend | Resume
+Input: TypeAlias = Boot | Started | NotStarted | Exited | RetryDue | Proven | Request | Stop | Kill | Suspend | Resume
 
 # ---- out
 
@@ -192,7 +210,7 @@ class KillEntry:
 class RetryLater:
     """Give back `due` in `delay` seconds."""
 
-    due: RetryDue
+    due: RetryDue | Proven
     delay: float
 
 

@@ -26,6 +26,7 @@ from supervisor.commands import (
     NotStarted,
     Outcome,
     Pending,
+    Proven,
     Request,
     RestartChild,
     Resume,
@@ -38,13 +39,14 @@ from supervisor.commands import (
     TerminateChild,
 )
 from supervisor.errors import NotFound, Path, SupervisorGone
+from supervisor.lives import Phase, words
 from supervisor.policy import PolicyTable
-from supervisor.procedures import Phase, Procedures
-from supervisor.reports import ChildEnded, Exit, ExitKind
+from supervisor.reports import BreakerClosed, ChildEnded, Exit, ExitKind
+from supervisor.requests import Requests
 from supervisor.spec import Child, Options
 
 
-class Core(Procedures):
+class Core(Requests):
     """The state machine. `receive` is its one entrance; the queries look without touching.
 
     Args:
@@ -73,6 +75,8 @@ class Core(Procedures):
                 self._resume(what.entry, what)
             case Exited():
                 self._on_exit(what)
+            case Proven():
+                self._on_proven(what)
             case Boot() | RetryDue():
                 self._inbox.append(what)
             case Stop():
@@ -100,14 +104,23 @@ class Core(Procedures):
         active = sum(e.state in (ChildState.RUNNING, ChildState.STOPPING) for e in entries)
         return ChildCount(len(entries), active, supervisors, len(entries) - supervisors)
 
+    def entries(self) -> Iterable[Entry]:
+        return self._entries.values()
+
+    def restarts(self, now: float) -> int:
+        """How many restarts lie in the window."""
+        return self._window.count(now)
+
     def find(self, id: str) -> Entry:
         entry = self._entries.get(id)
         if entry is None:
-            raise NotFound((*self._path, id))
+            raise NotFound((*self.path, id))
         return entry
 
     def _on_exit(self, what: Exited) -> None:
         entry = what.entry
+        error = what.exit.error
+        entry.last_exit = what.exit.kind.value if error is None else f"{what.exit.kind.value}, {words(error)}"
         self._emit(ChildEnded(path=entry.path, number=what.number, exit=what.exit))
         if entry.waiter is not None:
             self._resume(entry, what)
@@ -115,6 +128,14 @@ class Core(Procedures):
         entry.exit = what.exit
         if entry.state is ChildState.RUNNING:
             self._inbox.append(what)
+
+    def _on_proven(self, what: Proven) -> None:
+        entry = what.entry
+        if entry.probe is None or entry.number != what.number or entry.exit is not None:
+            return
+        if entry.probe.proven(entry):
+            self._emit(BreakerClosed(path=entry.path, number=entry.number, breaker=entry.probe.name))
+        entry.probe = None
 
     def _on_stop(self, what: Stop) -> None:
         """Queue the stop, but let no start that is under way, or still to come, hold it up."""
@@ -134,7 +155,7 @@ class Core(Procedures):
 
     def _on_request(self, what: Request) -> None:
         if self.phase in (Phase.ENDING, Phase.ENDED):
-            self._answer(what.reply, error=SupervisorGone(self._path))
+            self._answer(what.reply, error=SupervisorGone(self.path))
         else:
             self._inbox.append(what)
 

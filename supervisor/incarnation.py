@@ -108,6 +108,15 @@ class Incarnation:
         """Tell the listeners of an error that this child survives."""
         self._keeper.emit(ErrorSurvived(path=self.path, number=self.number, error=error))
 
+    @property
+    def timers(self) -> Timers:
+        """The clock of the whole tree: for deadlines without a task for each."""
+        return self._keeper.timers
+
+    def emit(self, event: Event) -> None:
+        """Tell the listeners of something else that this child saw; from the event loop's thread."""
+        self._keeper.emit(event)
+
     # ---- for its supervisor
 
     def ask(self, seconds: float) -> None:

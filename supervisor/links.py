@@ -10,6 +10,7 @@ from supervisor.commands import Entry, Exited, Input, Kill, NotStarted, Started
 from supervisor.errors import Escalated
 from supervisor.reports import ChildEnded, ChildStarted, ChildStartFailed, Event, Exit, ExitKind, Occasion
 from supervisor.root import Root
+from supervisor.snapshot import Snapshot
 from supervisor.spec import INFINITY
 from supervisor.timers import Timer, Timers
 
@@ -25,6 +26,8 @@ class Node(Protocol):
     def emit(self, event: Event) -> None: ...
 
     def stop_soon(self) -> None: ...
+
+    def snapshot(self, number: int = 1, last_exit: str | None = None) -> Snapshot: ...
 
 
 class Link(Protocol):
@@ -70,6 +73,10 @@ class ParentLink:
         self._supervisor = supervisor
         self._timer: Timer | None = None
         self._killed = False
+
+    @property
+    def supervisor(self) -> Node:
+        return self._supervisor
 
     def up(self) -> None:
         self._parent.deliver(Started(self._entry, self._number, self._supervisor))

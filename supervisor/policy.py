@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
+from typing import Protocol
 
 from supervisor.errors import InvalidSpec
 
@@ -51,12 +52,33 @@ class Backoff:
             return self.maximum
 
 
+class Gate(Protocol):
+    """What a policy needs of a breaker: see `supervisor.breaker.Breaker`."""
+
+    name: str
+    proven_after: float
+
+    def ask(self, who: object, now: float) -> float: ...
+
+    def is_probe(self, who: object) -> bool: ...
+
+    def failed(self, who: object, now: float) -> float | None: ...
+
+    def proven(self, who: object) -> bool: ...
+
+    def release(self, who: object) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A directive, and the pauses it makes; without a backoff BACKOFF and RATE_LIMIT use the default one."""
+    """A directive, and the pauses it makes; without a backoff BACKOFF and RATE_LIMIT use the default one.
+
+    With a `breaker`, errors of this kind count there, and the restarts they lead to wait until it lets them try.
+    """
 
     directive: Directive
     backoff: Backoff | None = None
+    breaker: Gate | None = None
 
     def __post_init__(self) -> None:
         waits = self.directive in (Directive.BACKOFF, Directive.RATE_LIMIT)
@@ -64,6 +86,8 @@ class Policy:
             object.__setattr__(self, "backoff", Backoff())
         elif self.backoff is not None and not waits:
             raise InvalidSpec("bad_combination", f"{self.directive.name} makes no pause: it takes no backoff")
+        if self.breaker is not None and not (waits or self.directive is Directive.RESTART):
+            raise InvalidSpec("bad_combination", f"{self.directive.name} restarts nothing: it takes no breaker")
 
     def delay(self, error: BaseException | None, attempt: int, random: Callable[[], float]) -> float:
         """Seconds to wait before the restart that `error` leads to."""

@@ -1,230 +1,49 @@
-"""What a supervisor does about deaths and requests, step by step: supervisor.erl's functions, as generators.
-
-A generator yields the child whose start or end it waits for, and is sent what came of it. Nothing here
-waits, sleeps or starts anything: commands go to `_out`, and time is `_now`.
-"""
+"""What a supervisor does about its own start and end and about deaths: supervisor.erl's functions, as generators."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from enum import Enum
-from typing import TypeAlias, TypeVar
-
 from supervisor.commands import (
-    Answer,
-    ChildState,
-    Command,
-    DeleteChild,
-    Emit,
     Ended,
     Entry,
     Exited,
-    KillEntry,
     NotUp,
-    Outcome,
-    Pending,
     Request,
-    RestartChild,
     RetryDue,
     RetryLater,
-    StartChild,
-    Started,
-    StartEntry,
     Steps,
-    StopEntry,
-    TerminateChild,
     Up,
 )
 from supervisor.errors import (
-    AlreadyPresent,
-    AlreadyStarted,
-    ChildError,
     Escalated,
-    Ignore,
-    InvalidSpec,
-    MaxChildrenReached,
-    NotDynamic,
-    NotFound,
-    Path,
-    Shutdown,
-    StartAborted,
     StartFailed,
-    StillRestarting,
-    StillRunning,
     SupervisorGone,
 )
-from supervisor.policy import RESTART, Directive, Policy, PolicyTable
+from supervisor.lives import RESTARTING, STOPPED, Lives, Phase, Waiting
+from supervisor.policy import RESTART, Directive, Gate, Policy
 from supervisor.reports import (
+    BreakerOpened,
+    BreakerProbed,
+    BudgetSpent,
     ChildFailed,
-    ChildIgnored,
     ChildRestarting,
-    ChildStarted,
-    ChildStartFailed,
-    ChildStopFailed,
-    ChildStopping,
     ErrorEscalated,
-    Event,
     Exit,
     ExitKind,
     GaveUp,
     Occasion,
     SignificantEnded,
 )
-from supervisor.spec import BRUTAL_KILL, AutoShutdown, Child, Options, Restart, Strategy
-from supervisor.window import Window
-
-STOPPED, STARTING, RUNNING, RESTARTING, STOPPING = ChildState
-T = TypeVar("T")
-Waiting: TypeAlias = Generator[Entry, Outcome, T]
+from supervisor.spec import AutoShutdown, Restart, Strategy
 
 
-class Phase(Enum):
-    """Where the supervisor itself stands."""
-
-    BOOTING = "booting"
-    UP = "up"
-    ENDING = "ending"
-    ENDED = "ended"
-
-
-class Procedures:
-    """The state of one supervisor, and the procedures that change it. `supervisor.core.Core` runs them."""
-
-    def __init__(
-        self,
-        path: Path,
-        children: Iterable[Child],
-        options: Options,
-        policies: PolicyTable,
-        random: Callable[[], float],
-        context: object,
-    ) -> None:
-        self.phase = Phase.BOOTING
-        self._path = path
-        self._boot_list = tuple(children)
-        self._boot_context = context
-        self._options = options
-        self._policies = policies
-        self._random = random
-        self._dynamic = options.strategy is Strategy.DYNAMIC
-        self._concurrent = self._dynamic and not options.one_at_a_time
-        self._window = Window(options.intensity)
-        self._entries: dict[str, Entry] = {}  # in start order
-        self._inbox: deque[Pending] = deque()
-        self._out: list[Command] = []
-        self._busy = 0  # procedures under way
-        self._stopping = False  # no new starts
-        self._brutal = False  # no more asking
-        self._exit = Exit(ExitKind.SHUTDOWN)
-        self._cause: Escalated | None = None
-        self._now = 0.0
-
-    def _emit(self, event: Event) -> None:
-        self._out.append(Emit(event))
-
-    def _answer(self, reply: object, value: object = None, error: Exception | None = None) -> None:
-        self._out.append(Answer(reply, value, error))
-
-    def _run(self, steps: Steps | None) -> None:
-        if steps is not None:
-            self._busy += 1
-            self._advance(steps, None)
-
-    def _advance(self, steps: Steps, outcome: Outcome | None) -> None:
-        try:
-            entry = next(steps) if outcome is None else steps.send(outcome)
-        except StopIteration:
-            self._busy -= 1
-        else:
-            entry.waiter = steps
-
-    # ---- one child
-
-    def _add(self, child: Child, context: object) -> Entry:
-        entry = self._entries[child.id] = Entry((*self._path, child.id), child, context)
-        return entry
-
-    def _remove(self, entry: Entry) -> None:
-        del self._entries[entry.child.id]
-        for reply in entry.joined:
-            self._answer(reply)
-
-    def _forgets(self, entry: Entry) -> bool:
-        return self._dynamic or entry.child.restart is Restart.TEMPORARY
-
-    def _start(self, entry: Entry, occasion: Occasion) -> Waiting[BaseException | None]:
-        """Start it; the error if that failed. A child that declined is STOPPED afterwards, without an
-        error."""
-        if self._stopping:
-            return StartAborted("its supervisor is stopping")
-        entry.number += 1
-        entry.state = STARTING
-        entry.doomed = False
-        self._out.append(StartEntry(entry))
-        outcome = yield entry
-        if isinstance(outcome, Started):
-            return (yield from self._started(entry, outcome))
-        assert not isinstance(outcome, Exited)
-        entry.state = STOPPED
-        if isinstance(outcome.error, Ignore):
-            self._emit(ChildIgnored(path=entry.path, number=entry.number))
-            return None
-        self._emit(ChildStartFailed(path=entry.path, number=entry.number, error=outcome.error, occasion=occasion))
-        return outcome.error
-
-    def _started(self, entry: Entry, outcome: Started) -> Waiting[BaseException | None]:
-        entry.state = RUNNING
-        entry.value = outcome.value
-        entry.since = self._now
-        self._emit(ChildStarted(path=entry.path, number=entry.number))
-        if entry.doomed:
-            yield from self._stop(entry)
-            return StartAborted("it was told to stop meanwhile")
-        return None
-
-    def _stop(self, entry: Entry) -> Waiting[None]:
-        """Stop it, whatever it is doing; afterwards it is STOPPED."""
-        ended = entry.exit
-        if ended is None and entry.state in (RUNNING, STOPPING):
-            if entry.state is RUNNING:
-                self._ask_to_stop(entry)
-            outcome = yield entry
-            assert isinstance(outcome, Exited)
-            ended = outcome.exit
-        entry.exit = None
-        entry.value = None
-        entry.state = STOPPED  # this also calls off a pending retry
-        if ended is not None and _unexpected(ended, entry.child):
-            self._emit(ChildStopFailed(path=entry.path, number=entry.number, exit=ended))
-
-    def _ask_to_stop(self, entry: Entry) -> None:
-        entry.state = STOPPING
-        if self._brutal or entry.child.shutdown is BRUTAL_KILL:
-            self._out.append(KillEntry(entry))
-        else:
-            self._emit(ChildStopping(path=entry.path, number=entry.number))
-            self._out.append(StopEntry(entry))
-
-    def _stop_and_forget(self, entry: Entry) -> Waiting[None]:
-        yield from self._stop(entry)
-        if self._forgets(entry):
-            self._remove(entry)
-
-    def _abort(self, entry: Entry) -> None:
-        entry.doomed = True
-        self._out.append(KillEntry(entry))
-
-    def _abort_starts(self) -> None:
-        for entry in self._entries.values():
-            if entry.state is STARTING and not entry.doomed:
-                self._abort(entry)
+class Procedures(Lives):
+    """Booting, ending, and what follows from a child's end."""
 
     # ---- the whole supervisor
 
     def _boot(self) -> Steps:
         for child in self._boot_list:
-            entry = self._add(child, self._boot_context)
+            entry = self._add(child, self._boot_context, child.id)
             error = yield from self._start(entry, Occasion.BOOT)
             if error is not None:
                 self._remove(entry)
@@ -263,7 +82,7 @@ class Procedures:
         self.phase = Phase.ENDED
         for item in self._inbox:
             if isinstance(item, Request):
-                self._answer(item.reply, error=SupervisorGone(self._path))
+                self._answer(item.reply, error=SupervisorGone(self.path))
         self._inbox.clear()
 
     # ---- deaths and restarts
@@ -284,7 +103,7 @@ class Procedures:
         if entry.state is not RESTARTING or entry.token != item.token:
             return None  # called off
         if item.counted:
-            return self._restart_group(entry)
+            return self._try_restart(entry)
         return self._decide(entry, entry.error, abnormal=True)
 
     def _decide(self, entry: Entry, error: BaseException | None, abnormal: bool) -> Steps:
@@ -292,6 +111,7 @@ class Procedures:
         policy = self._policies.lookup(error) if abnormal else RESTART
         if error is not None and not isinstance(error, Exception):
             policy = Policy(Directive.STOP)  # KeyboardInterrupt, SystemExit: the whole tree is about to end
+        self._tell_breaker(entry, error, policy.breaker)
         if policy.directive is Directive.ESCALATE:
             yield from self._escalate(entry, error)
             return
@@ -305,8 +125,8 @@ class Procedures:
 
     def _escalate(self, entry: Entry, error: BaseException | None) -> Steps:
         entry.state = STOPPED
-        self._emit(ErrorEscalated(path=self._path, child=entry.path, error=error))
-        cause = Escalated(self._path, entry.path, error)
+        self._emit(ErrorEscalated(path=self.path, child=entry.path, error=error))
+        cause = Escalated(self.path, entry.path, error)
         yield from self._end(Exit(ExitKind.CRASHED, error or cause), cause)
 
     def _retire(self, entry: Entry) -> Steps:
@@ -315,7 +135,7 @@ class Procedures:
         if self._forgets(entry):
             self._remove(entry)
         if entry.child.significant and not self._significant_left():
-            self._emit(SignificantEnded(path=self._path, child=entry.path))
+            self._emit(SignificantEnded(path=self.path, child=entry.path))
             yield from self._end(Exit(ExitKind.SHUTDOWN))
 
     def _significant_left(self) -> bool:
@@ -324,20 +144,57 @@ class Procedures:
         return any(e.child.significant and e.state is not STOPPED for e in self._entries.values())
 
     def _restart(self, entry: Entry, error: BaseException | None, policy: Policy) -> Steps:
+        if entry.budget is not None and not entry.budget.allow(self._now):
+            self._emit(BudgetSpent(path=entry.path, number=entry.number, error=error))
+            yield from self._retire(entry)
+            return
         if not self._window.allow(self._now):
             entry.state = STOPPED
-            self._emit(GaveUp(path=self._path, child=entry.path, error=error))
-            cause = Escalated(self._path, entry.path, error)
+            self._emit(GaveUp(path=self.path, child=entry.path, error=error))
+            cause = Escalated(self.path, entry.path, error)
             yield from self._end(Exit(ExitKind.SHUTDOWN, cause), cause)
             return
         delay = self._delay(entry, error, policy)
         self._emit(ChildRestarting(path=entry.path, number=entry.number, error=error, delay=delay))
+        entry.breaker = policy.breaker
+        entry.error = error
+        if delay == 0.0:
+            yield from self._try_restart(entry)
+        else:
+            yield from self._pause(entry, delay)
+
+    def _try_restart(self, entry: Entry) -> Steps:
+        """Restart it now, unless a breaker holds it back."""
+        delay = self._ask_breaker(entry)
         if delay == 0.0:
             yield from self._restart_group(entry)
-            return
+        else:
+            yield from self._pause(entry, delay)
+
+    def _pause(self, entry: Entry, delay: float) -> Steps:
         # What depends on the failed child stops now; it would only meet its absence.
         yield from self._stop_group(entry)
-        self._out.append(RetryLater(self._await_retry(entry, error, counted=True), delay))
+        self._out.append(RetryLater(self._await_retry(entry, entry.error, counted=True), delay))
+
+    def _ask_breaker(self, entry: Entry) -> float:
+        breaker = entry.breaker
+        if breaker is None:
+            return 0.0
+        delay = breaker.ask(entry, self._now)
+        if breaker.is_probe(entry):
+            entry.probe = breaker
+            self._emit(BreakerProbed(path=entry.path, number=entry.number, breaker=breaker.name))
+        return delay
+
+    def _tell_breaker(self, entry: Entry, error: BaseException | None, breaker: Gate | None) -> None:
+        if entry.probe is not breaker:
+            self._release_probe(entry)
+        entry.probe = None
+        seconds = breaker.failed(entry, self._now) if breaker is not None else None
+        if breaker is not None and seconds is not None:
+            self._emit(
+                BreakerOpened(path=entry.path, number=entry.number, breaker=breaker.name, error=error, seconds=seconds)
+            )
 
     def _delay(self, entry: Entry, error: BaseException | None, policy: Policy) -> float:
         if policy.backoff is None:
@@ -360,8 +217,12 @@ class Procedures:
             case Strategy.ONE_FOR_ALL:
                 return list(self._entries.values())
             case Strategy.REST_FOR_ONE:
-                entries = list(self._entries.values())
-                return entries[entries.index(entry) :]
+                group = []
+                for other in reversed(self._entries.values()):  # from the younger end: it costs what is restarted
+                    group.append(other)
+                    if other is entry:
+                        break
+                return group[::-1]
             case _:
                 return [entry]
 
@@ -383,88 +244,3 @@ class Procedures:
                 return
             elif one.state is STOPPED and self._forgets(one):
                 self._remove(one)
-
-    # ---- requests
-
-    def _start_child(self, item: StartChild) -> Steps:
-        refusal = self._refusal(item.child)
-        if refusal is not None:
-            self._answer(item.reply, error=refusal)
-            return
-        entry = self._add(item.child, item.context)
-        error = yield from self._start(entry, Occasion.CALL)
-        if error is not None or (entry.state is STOPPED and self._forgets(entry)):
-            self._remove(entry)
-        self._answer_start(entry, item.reply, error)
-
-    def _answer_start(self, entry: Entry, reply: object, error: BaseException | None) -> None:
-        if error is not None:
-            self._answer(reply, error=StartFailed(entry.path, error))
-        else:
-            self._answer(reply, entry.value)
-
-    def _refusal(self, child: Child) -> Exception | None:
-        try:
-            self._options.check_child(child)
-        except InvalidSpec as error:
-            return error
-        path = (*self._path, child.id)
-        known = self._entries.get(child.id)
-        if known is not None:
-            return (AlreadyPresent if known.state in (STOPPED, RESTARTING) else AlreadyStarted)(path)
-        limit = self._options.max_children
-        return MaxChildrenReached(path) if limit is not None and len(self._entries) >= limit else None
-
-    def _terminate_child(self, item: TerminateChild) -> Steps:
-        entry = self._entries.get(item.id)
-        if entry is None:
-            # A dynamic child that is not there has ended already, which is what was asked for.
-            error = None if self._dynamic else NotFound((*self._path, item.id))
-            self._answer(item.reply, error=error)
-        elif entry.waiter is not None:  # dynamic only: it is being started or stopped
-            entry.joined.append(item.reply)
-            if entry.state is STARTING and not entry.doomed:
-                self._abort(entry)
-        else:
-            yield from self._stop_and_forget(entry)
-            self._answer(item.reply)
-
-    def _restart_child(self, item: RestartChild) -> Steps:
-        entry, refusal = self._stopped(item.id)
-        if entry is None:
-            self._answer(item.reply, error=refusal)
-            return
-        error = yield from self._start(entry, Occasion.CALL)
-        self._answer_start(entry, item.reply, error)
-
-    def _delete_child(self, item: DeleteChild) -> None:
-        entry, refusal = self._stopped(item.id)
-        if entry is not None:
-            self._remove(entry)
-        self._answer(item.reply, error=refusal)
-
-    def _stopped(self, id: str) -> tuple[Entry | None, ChildError | None]:
-        """The child if it is there and not running, else why the request for it is refused."""
-        path = (*self._path, id)
-        entry = self._entries.get(id)
-        if self._dynamic:
-            return None, NotDynamic(path)
-        if entry is None:
-            return None, NotFound(path)
-        if entry.state is STOPPED:
-            return entry, None
-        return None, (StillRestarting if entry.state is RESTARTING else StillRunning)(path)
-
-
-def _unexpected(exit: Exit, child: Child) -> bool:
-    """Whether this end of a child that was told to stop is worth a report."""
-    match exit.kind:
-        case ExitKind.NORMAL:
-            return child.restart is Restart.PERMANENT
-        case ExitKind.SHUTDOWN:
-            says_why = isinstance(exit.error, Shutdown) and bool(exit.error.args)
-            return says_why and child.restart is Restart.PERMANENT
-        case ExitKind.KILLED:
-            return child.shutdown is not BRUTAL_KILL
-        case _:
-            return True

@@ -109,6 +109,54 @@ class ChildRestarting(_Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(_Event):
+    """It failed more often than its own budget allows, and is not restarted any more."""
+
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOpened(_Event):
+    """The failure of this child opened the circuit breaker of this name for so many seconds."""
+
+    breaker: str
+    error: BaseException | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerProbed(_Event):
+    """The circuit breaker is half open: this child is the one that tries."""
+
+    breaker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerClosed(_Event):
+    """This child, the probe, has lived long enough: all may try again."""
+
+    breaker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopBlocked(_Event):
+    """The event loop has stood still for so many seconds, so far; `stack` is where, as in a traceback.
+
+    Told to the watchdog's own callback from its thread at that moment; to the tree's listeners once the loop goes on.
+    """
+
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopRecovered(_Event):
+    """The event loop goes on, after so many seconds in all."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorSurvived(_Event):
     """The child reports an error that its policy lets it survive."""
 
@@ -153,4 +201,10 @@ Event: TypeAlias = (
     | GaveUp
     | ErrorEscalated
     | SignificantEnded
+    | BudgetSpent
+    | BreakerOpened
+    | BreakerProbed
+    | BreakerClosed
+    | LoopBlocked
+    | LoopRecovered
 )

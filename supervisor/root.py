@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
-from anyio.abc import TaskGroup, TaskStatus
+from anyio.abc import TaskGroup
 
 from supervisor.errors import Escalated, Path
 from supervisor.timers import Timers
@@ -24,6 +24,8 @@ class Tree(Protocol):
     def boot(self) -> None: ...
 
     def stop_soon(self) -> None: ...
+
+    def resume(self) -> None: ...
 
 
 class Root:
@@ -42,6 +44,7 @@ class Root:
         self._leaked: list[Path] = []
         self.timers = Timers()
         self.on_fatal: Callable[[], None] = lambda: None
+        self._hosted = anyio.Event()  # there is a group to start children in
         self._settled = anyio.Event()  # booted, or never going to
         self._ended = anyio.Event()
         self._body = anyio.CancelScope()
@@ -87,7 +90,7 @@ class Root:
         self.on_fatal = tree.stop_soon
         failure: BaseException | None = None
         async with anyio.create_task_group() as outer:
-            await outer.start(self._host)
+            await self._start_host(outer)
             try:
                 with self._body:
                     await self._boot(tree)
@@ -98,22 +101,32 @@ class Root:
                 failure = error  # raised below: the task group would wrap it
             finally:
                 tree.stop_soon()
+                tree.resume()  # suspended, it would never hear of it
                 with anyio.CancelScope(shield=True):
                     await self._ended.wait()
         self._raise_outcome(failure)
 
-    async def _host(self, *, task_status: TaskStatus[None]) -> None:
+    async def _start_host(self, outer: TaskGroup) -> None:
+        outer.start_soon(self._host)  # not `start`: cancelled, that would wait for the host's end
+        try:
+            await self._hosted.wait()
+        except BaseException:  # cancelled meanwhile: nothing runs yet, and no cancellation reaches the host
+            self._ended.set()
+            raise
+
+    async def _host(self) -> None:
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as group:
                     self.group = group
                     group.start_soon(self.timers.run)
-                    task_status.started()
+                    self._hosted.set()
                     await self._ended.wait()
                     self.timers.stop()
                     if self._leaked:
                         self._on_leak(list(self._leaked))
         finally:  # a defect of ours must surface, not leave the body waiting for an end that cannot come
+            self._hosted.set()
             self._settled.set()
             self._ended.set()
 

@@ -80,6 +80,9 @@ class Child:
         shutdown: seconds between asking the child to stop and cancelling it; `INFINITY` never cancels,
             `BRUTAL_KILL` cancels without asking.
         significant: its end counts for the supervisor's `auto_shutdown`.
+        budget: how often this child alone may be restarted. Beyond it, it is not restarted again (`BudgetSpent`)
+            and its siblings go on without it, where its supervisor's `intensity` would end them all. Each restart
+            counts in both, so the supervisor's must be the wider one.
 
     Raises:
         InvalidSpec: with what is wrong in one line.
@@ -90,6 +93,7 @@ class Child:
     restart: Restart = field(default=Restart.PERMANENT, kw_only=True)
     shutdown: float | BrutalKill = field(default=5.0, kw_only=True)  # OTP's default for a worker
     significant: bool = field(default=False, kw_only=True)
+    budget: Intensity | None = field(default=None, kw_only=True)
     takes_status: bool = field(init=False, repr=False, compare=False)
 
     @property
@@ -115,6 +119,8 @@ class Child:
             )
         if not isinstance(self.significant, bool):
             raise InvalidSpec("invalid_significant", f"significant of {self.id!r} must be a bool")
+        if self.budget is not None and (not isinstance(self.budget, Intensity) or self.restart is Restart.TEMPORARY):
+            raise InvalidSpec("invalid_intensity", f"budget of {self.id!r} is an Intensity, and not for temporary ones")
         if self.significant and self.restart is Restart.PERMANENT:
             raise InvalidSpec("bad_combination", f"{self.id!r} is permanent, so it cannot be significant")
 

@@ -8,53 +8,93 @@ from itertools import count
 
 import anyio
 
+LITTER = 64  # cancelled timers that are left in the heap before it is worth clearing; asyncio's loop leaves 100
+
 
 class Timer:
-    """A call to come. `cancel` it when it is no longer wanted."""
+    """A call to come. `cancel` it when it is no longer wanted.
 
-    __slots__ = ("callback", "when")
+    Attributes:
+        when: its time, on anyio's clock.
+    """
 
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+    __slots__ = ("_timers", "callback", "on_orphaned", "when")
+
+    def __init__(
+        self, timers: Timers, when: float, callback: Callable[[], None], on_orphaned: Callable[[], None] | None
+    ) -> None:
+        self._timers = timers
         self.when = when
         self.callback: Callable[[], None] | None = callback
+        self.on_orphaned = on_orphaned
 
     def cancel(self) -> None:
-        self.callback = None  # its place in the heap goes when its time comes
+        """Do not call. No effect afterwards."""
+        if self.callback is not None:
+            self.callback = self.on_orphaned = None
+            self._timers.litter()
 
 
 class Timers:
-    """Calls functions at their time, on anyio's clock, while `run` runs."""
+    """Calls functions at their time, on anyio's clock, while `run` runs. What they raise ends the tree.
+
+    Attributes:
+        stopped: whether there will be no more calls.
+    """
 
     def __init__(self) -> None:
+        self.stopped = False
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._changed = anyio.Event()
-        self._stopped = False
+        self._cancelled = 0  # of those in the heap
+        self._wakes_at = float("inf")
 
-    def after(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        timer = Timer(anyio.current_time() + seconds, callback)
+    def after(
+        self, seconds: float, callback: Callable[[], None], on_orphaned: Callable[[], None] | None = None
+    ) -> Timer:
+        """Call `callback` in `seconds`; or `on_orphaned`, if the tree ends before that and this is not cancelled."""
+        timer = Timer(self, anyio.current_time() + seconds, callback, on_orphaned)
         heapq.heappush(self._heap, (timer.when, next(self._order), timer))
-        if self._heap[0][2] is timer:
+        if timer.when < self._wakes_at:
             self._changed.set()
         return timer
 
     def stop(self) -> None:
-        self._stopped = True
+        """End, and say so to those who still wait for their time."""
+        self.stopped = True
         self._changed.set()
+        orphans, self._heap = self._heap, []
+        for _, _, timer in orphans:
+            if timer.on_orphaned is not None:
+                timer.on_orphaned()
+
+    def litter(self) -> None:
+        """A timer was cancelled. Once most are, the heap is cleared of them: it grows with those that count."""
+        self._cancelled += 1
+        if self._cancelled > max(LITTER, len(self._heap) // 2):
+            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            heapq.heapify(self._heap)
+            self._cancelled = 0
 
     async def run(self) -> None:
-        while not self._stopped:
+        while not self.stopped:
             self._changed = anyio.Event()
-            with anyio.CancelScope(deadline=self._call_due()):
+            self._wakes_at = self._call_due()
+            with anyio.CancelScope(deadline=self._wakes_at):
                 await self._changed.wait()
 
     def _call_due(self) -> float:
         """Call what is due; when the next one is."""
         while self._heap:
             when, _, timer = self._heap[0]
-            if timer.callback is not None and when > anyio.current_time():
+            callback = timer.callback
+            if callback is not None and when > anyio.current_time():
                 return when
             heapq.heappop(self._heap)
-            if timer.callback is not None:
-                timer.callback()
+            if callback is None:
+                self._cancelled -= 1
+            else:
+                timer.callback = timer.on_orphaned = None
+                callback()
         return float("inf")

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from contextvars import Context, copy_context
-from functools import partial
+from contextvars import copy_context
 from types import TracebackType
-from typing import Any, Self, assert_never
+from typing import Any, Self
 
 import anyio
 
 from supervisor.commands import (
-    Answer,
-    Boot,
     ChildCount,
     ChildInfo,
     ChildState,
-    Command,
     DeleteChild,
-    Emit,
-    Ended,
-    Entry,
-    Input,
     Inspect,
-    KillEntry,
-    NotStarted,
-    NotUp,
-    Request,
     RestartChild,
     Resume,
-    RetryLater,
     StartChild,
-    StartEntry,
-    Stop,
-    StopEntry,
     Suspend,
     TerminateChild,
-    Up,
 )
-from supervisor.core import Core
 from supervisor.errors import NotRunning, Path
-from supervisor.incarnation import Incarnation, logger
-from supervisor.links import Link, ParentLink, Reply, RootLink
+from supervisor.incarnation import logger
+from supervisor.links import Reply, RootLink
+from supervisor.lives import Phase
 from supervisor.policy import PolicyTable
-from supervisor.procedures import Phase
-from supervisor.reports import Event, Exit, ExitKind
 from supervisor.root import Root
+from supervisor.shell import Listener, Nested, Shell
+from supervisor.snapshot import render
 from supervisor.spec import (
     INFINITY,
     AutoShutdown,
@@ -59,13 +41,9 @@ from supervisor.spec import (
     Restart,
     Strategy,
 )
-from supervisor.timers import Timers
-
-Listener = Callable[[Event], None]
-ORDERLY = Exit(ExitKind.SHUTDOWN)
 
 
-class Supervisor:
+class Supervisor(Shell):
     """Starts its children in order, restarts those that fail, and stops them in reverse order.
 
     The root of a tree is entered: `async with Supervisor([...]) as tree:`. Entering returns when all children
@@ -92,6 +70,7 @@ class Supervisor:
             children: the place to end the process (`os._exit`). By default a critical log line names them.
 
     Raises:
+        RuntimeError: it is entered twice, or left by another task than entered it.
         InvalidSpec: the arguments do not fit together.
         StartFailed: on entering: a child did not start; those before it have been stopped again.
         Escalated: on leaving: it gave up.
@@ -111,25 +90,21 @@ class Supervisor:
         on_event: Listener | None = None,
         on_leak: Callable[[list[Path]], None] | None = None,
     ) -> None:
-        self.name = name
-        self.policies = policies or PolicyTable()
-        self._children = tuple(children)
-        self._options = Options(
-            strategy=strategy,
-            intensity=intensity,
-            auto_shutdown=auto_shutdown,
-            max_children=max_children,
-            one_at_a_time=one_at_a_time,
+        super().__init__(
+            name,
+            tuple(children),
+            Options(
+                strategy=strategy,
+                intensity=intensity,
+                auto_shutdown=auto_shutdown,
+                max_children=max_children,
+                one_at_a_time=one_at_a_time,
+            ),
+            policies,
+            on_event,
         )
-        self._options.check(self._children)
-        self._on_event = on_event
         self._on_leak = on_leak or _log_leak
-        self._parent: Supervisor | None = None
-        self._link: Link | None = None
         self._session: AbstractAsyncContextManager[None] | None = None
-        self._waiters: anyio.Event | None = None
-        self._inputs: deque[Input] = deque()
-        self._delivering = False
 
     @classmethod
     def child(
@@ -140,6 +115,7 @@ class Supervisor:
         restart: Restart = Restart.PERMANENT,
         shutdown: float | BrutalKill = INFINITY,
         significant: bool = False,
+        budget: Intensity | None = None,
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         intensity: Intensity = Intensity(),  # noqa: B008  (frozen)
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
@@ -173,11 +149,12 @@ class Supervisor:
                 on_event=on_event,
             )
 
-        return Child(id, _Nested(build), restart=restart, shutdown=shutdown, significant=significant)
+        return Child(id, Nested(build), restart=restart, shutdown=shutdown, significant=significant, budget=budget)
 
     async def __aenter__(self) -> Self:
         if self._link is not None:
             raise RuntimeError(f"supervisor {self.name!r} cannot be entered twice")
+        self._entered_by = anyio.get_current_task().id
         root = Root(random.random, self._on_leak)
         self._attach(root, (self.name,), RootLink(self, self.name, root), copy_context())
         self._session = root.session(self)
@@ -188,6 +165,8 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         assert self._session is not None
+        if anyio.get_current_task().id != self._entered_by:
+            raise RuntimeError(f"supervisor {self.name!r} must be left by the task that entered it")
         return await self._session.__aexit__(kind, error, traceback)
 
     # ---- requests, answered in the order in which they are made
@@ -261,14 +240,11 @@ class Supervisor:
             raise NotRunning(entry.path)
         return entry.value
 
+    def render(self, max_children: int | None = 100) -> str:
+        """`snapshot()` as text: one line a child, at most so many for one supervisor."""
+        return render(self.snapshot(), max_children)
+
     # ---- the end
-
-    def stop_soon(self, exit: Exit = ORDERLY) -> None:
-        """Begin to stop this supervisor and all below it, in order; `exit` is what its own supervisor sees.
-
-        Callable from anywhere in the event loop's thread, a child or a signal handler included.
-        """
-        self.deliver(Stop(exit))
 
     async def stop(self) -> None:
         """Stop this supervisor and all below it, in order, and wait for the end. Not to be awaited by a
@@ -291,126 +267,6 @@ class Supervisor:
         """Work through what has piled up, in the order it came."""
         self.deliver(Resume())
 
-    # ---- the shell: for Incarnation, Root and nested supervisors
-
-    @property
-    def timers(self) -> Timers:
-        return self._root.timers
-
-    def boot(self) -> None:
-        self.deliver(Boot())
-
-    def fatal(self, error: BaseException) -> None:
-        self._root.fatal(error)
-
-    def leaked(self, path: Path, *, still: bool) -> None:
-        self._root.leaked(path, still=still)
-
-    def emit(self, event: Event) -> None:
-        """Tell every listener from here up."""
-        node: Supervisor | None = self
-        while node is not None:
-            if node._on_event is not None:
-                _tell(node._on_event, event)
-            node = node._parent
-
-    def deliver(self, what: Input) -> None:
-        """Give the core an input and carry out its commands. Re-entrant: what comes up meanwhile waits
-        its turn."""
-        self._inputs.append(what)
-        if self._delivering:
-            return
-        self._delivering = True
-        try:
-            while self._inputs:
-                for command in self._core.receive(self._inputs.popleft(), anyio.current_time()):
-                    self._carry_out(command)
-        finally:
-            self._delivering = False
-
-    def _attach(self, root: Root, path: Path, link: Link, context: Context) -> None:
-        self._root = root
-        self._link = link
-        self._core = Core(path, self._children, self._options, self.policies, root.random, context)
-
-    async def _request(self, request: Request, reply: Reply) -> Any:
-        self.deliver(request)
-        return await reply.result()
-
-    def _carry_out(self, command: Command) -> None:
-        match command:
-            case Emit():
-                self.emit(command.event)
-            case StartEntry():
-                self._start(command.entry)
-            case StopEntry():
-                assert not isinstance(command.entry.child.shutdown, BrutalKill)
-                command.entry.life.ask(command.entry.child.shutdown)
-            case KillEntry():
-                command.entry.life.kill()
-            case RetryLater():
-                self.timers.after(command.delay, partial(self.deliver, command.due))
-            case Answer():
-                assert isinstance(command.reply, Reply)
-                command.reply.set(command.value, command.error)
-            case Up() | NotUp() | Ended():
-                self._tell_above(command)
-            case _:
-                assert_never(command)
-
-    def _start(self, entry: Entry) -> None:
-        if isinstance(entry.child.start, _Nested):
-            self._start_nested(entry, entry.child.start)
-            return
-        life = entry.life = Incarnation(entry, self)
-        entry.context.run(partial(self._root.group.start_soon, life.live, name="/".join(entry.path)))
-        if not entry.child.takes_status:
-            life.started()
-
-    def _start_nested(self, entry: Entry, nested: _Nested) -> None:
-        try:
-            supervisor = nested.build()
-        except Exception as error:  # the user's function, or InvalidSpec: a failed start like any other
-            self.deliver(NotStarted(entry, entry.number, error))
-            return
-        link = entry.life = ParentLink(self, entry, supervisor)
-        supervisor._parent = self
-        supervisor._attach(self._root, entry.path, link, entry.context)
-        supervisor.boot()
-
-    def _tell_above(self, command: Up | NotUp | Ended) -> None:
-        assert self._link is not None
-        if not isinstance(command, Up) and self._waiters is not None:
-            self._waiters.set()
-        match command:
-            case Up():
-                self._link.up()
-            case NotUp():
-                self._link.not_up(command.error)
-            case Ended():
-                self._link.ended(command.exit, command.cause)
-
-
-class _Nested:
-    """The `start` of a child that is a supervisor. Its parent does not call it but builds it: it needs no
-    task."""
-
-    __slots__ = ("build",)
-    supervises = True
-
-    def __init__(self, build: Callable[[], Supervisor]) -> None:
-        self.build = build
-
-    async def __call__(self) -> None:
-        raise TypeError("a nested supervisor is started by the supervisor it is a child of")
-
 
 def _log_leak(paths: list[Path]) -> None:
     logger.critical("all has stopped but %s", ", ".join("/".join(path) for path in paths))
-
-
-def _tell(listener: Listener, event: Event) -> None:
-    try:
-        listener(event)
-    except Exception:
-        logger.exception("a listener failed on %r", event)

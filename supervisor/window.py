@@ -24,3 +24,8 @@ class Window:
         while times[0] < oldest:
             times.popleft()
         return len(times) <= self._intensity.restarts
+
+    def count(self, now: float) -> int:
+        """How many restarts lie in the window that ends now."""
+        oldest = now - self._intensity.seconds
+        return sum(time >= oldest for time in self._times)

@@ -18,6 +18,7 @@ from supervisor.commands import (
     KillEntry,
     NotStarted,
     NotUp,
+    Proven,
     RetryDue,
     RetryLater,
     Started,
@@ -59,7 +60,7 @@ class Driver:
         self.starts = {id: deque(outcomes) for id, outcomes in (starts or {}).items()}
         self.events: list[Event] = []
         self.answers: dict[object, object] = {}
-        self.pauses: list[tuple[RetryDue, float]] = []
+        self.pauses: list[tuple[RetryDue | Proven, float]] = []
         self.ended: list[Ended | NotUp] = []
         self.live: dict[str, int] = {}
         self._slow = slow

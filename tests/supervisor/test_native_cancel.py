@@ -64,3 +64,12 @@ async def test_a_cancellation_that_no_supervisor_asked_for_is_a_crash_and_leaves
             ("b", ChildState.RUNNING, 2),
         ]
     assert [type(event.exit.error) for event in record.of(ChildFailed)] == [CancelledFromOutside] * 2
+
+
+async def test_no_task_outlives_its_tree() -> None:
+    before = asyncio.all_tasks()
+    children = [Child("a", polite), Supervisor.child("s", [Child("b", leaky)])]
+    async with Supervisor(children, intensity=Intensity(5)):
+        await settle()
+        assert len(asyncio.all_tasks() - before) >= 3
+    assert asyncio.all_tasks() == before

@@ -638,3 +638,19 @@ async def test_a_tree_leaves_nothing_behind_when_many_small_trees_come_and_go() 
             assert nested.count_children().active == 2
             await tree.terminate_child(f"s{number}")
         assert tree.which_children() == ()
+
+
+async def test_a_suspended_tree_can_be_left() -> None:
+    record = Recorder()
+    async with Supervisor([Child("a", forever)], on_event=record) as tree:
+        tree.suspend()
+    assert stops(record)[-2:] == ["ChildEnded root/a", "ChildEnded root"]
+
+
+async def test_a_tree_entered_in_a_cancelled_scope_starts_nothing_and_keeps_nobody() -> None:
+    record = Recorder()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with Supervisor([Child("a", forever)], on_event=record):
+            raise AssertionError("entered")
+    assert (scope.cancelled_caught, record.events) == (True, [])
