@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
 from actors.asks import Question
+from actors.dead_letters import DeadLetters, Lost
 from actors.errors import ActorGone, AskTimeout
-from actors.mailbox import Door, Inbox, Mailbox
+from actors.inbox import Inbox
+from actors.mailbox import Door, Mailbox
 from actors.messages import Message
 from actors.monitors import Down, Monitor
+from supervisor.timers import Timers
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -28,6 +30,9 @@ class Tenant(Protocol):
     """The life of an actor, as seen from its address."""
 
     path: tuple[str, ...]
+
+    @property
+    def timers(self) -> Timers: ...
 
     def stop(self) -> None:
         """Take no further message."""
@@ -50,13 +55,14 @@ class Ref(Generic[M_contra]):
     Args:
         name: for errors and logs.
         mailbox: the bounds.
+        dead_letters: who hears of messages that were lost here without their sender being told.
     """
 
     __slots__ = ("__weakref__", "_inbox", "_monitors", "_tenant", "name")
 
-    def __init__(self, name: str, mailbox: Mailbox | None = None) -> None:
+    def __init__(self, name: str, mailbox: Mailbox | None = None, *, dead_letters: DeadLetters | None = None) -> None:
         self.name = name
-        self._inbox = Inbox(name, mailbox if mailbox is not None else Mailbox())
+        self._inbox = Inbox(name, mailbox if mailbox is not None else Mailbox(), dead_letters)
         self._monitors: dict[Monitor, None] = {}  # in the order they were set
         self._tenant: Tenant | None = None
 
@@ -116,17 +122,17 @@ class Ref(Generic[M_contra]):
             Exception: what the handler raised, when the policy for it is to go on.
         """
         question = Question(message)
-        waits = self._inbox.must_wait
-        if not waits:
+        if self._inbox.must_wait:
+            with anyio.move_on_after(timeout):
+                await self._inbox.send(question)
+                await question.wait()
+        else:
             self._inbox.put(question)
             for _ in range(YIELDS_FOR_AN_ANSWER):
                 await checkpoint()
                 if question.settled:
                     return question.result()
-        with anyio.move_on_after(timeout):
-            if waits:
-                await self._inbox.send(question)
-            await question.wait()
+            await self._wait_for_answer(question, timeout)
         if question.settled:
             return question.result()
         raise AskTimeout(self.name, type(message).__name__, timeout)
@@ -139,26 +145,52 @@ class Ref(Generic[M_contra]):
         self._inbox.put_stop()
 
     def close(self, reason: BaseException | None = None) -> None:
-        """Declare that the actor will not run again: whoever waits gets ActorGone, as will all who come.
+        """Declare that the actor will not run again: whoever waits gets ActorGone, as will all who come, and
+        messages that are left are dead letters.
 
         For the owner of the supervisor, once that has ended. No effect while the actor runs.
         """
         if self._tenant is None:
             self._inbox.shut(Door.CLOSED, reason)
+            self._inbox.discard()
 
     def monitor(self, watcher: Callable[[Down], object] | Ref[Down]) -> Monitor:
         """Be told once, by `Down`, when the running incarnation has ended; at once if none runs.
 
         Args:
-            watcher: called from the actor's task, so it must be quick; or an actor, told by its control lane.
+            watcher: called from the actor's task, so it must be quick; or an actor, told by its control lane,
+                where a `Down` needs no room.
         """
-        tell = _teller(watcher) if isinstance(watcher, Ref) else watcher
+        tell = watcher._hear_of if isinstance(watcher, Ref) else watcher
         monitor = Monitor(tell, self._monitors)
         if self._tenant is None:
             monitor.fire(Down(self, ActorGone(self.name)))
         else:
             self._monitors[monitor] = None
         return monitor
+
+    async def _wait_for_answer(self, question: Question[R], timeout: float) -> None:  # noqa: ASYNC109  # as in `ask`
+        """Wait until it is settled or the time is up: by the clock of the actor's tree, if it has one."""
+        ends = anyio.current_time() + timeout
+        if self._tenant is not None and not self._tenant.timers.stopped:
+            timer = self._tenant.timers.after(timeout, question.wake, question.wake)
+            ends = timer.when
+            try:
+                await question.wait()
+            finally:
+                timer.cancel()
+        if not question.settled and anyio.current_time() < ends:  # no tree, or it has ended and its clock with it
+            with anyio.CancelScope(deadline=ends):
+                await question.wait()
+
+    def _hear_of(self, down: Down) -> None:
+        if self._inbox.takes(down):
+            self._inbox.put_unbounded(down)
+        else:  # nobody is left who wants to know
+            self._bury(down, Lost.GONE)
+
+    def _bury(self, message: object, reason: Lost) -> None:
+        self._inbox.bury(message, reason)
 
     def _move_in(self, tenant: Tenant) -> list[Exception]:
         """Make an incarnation the one that takes the messages. Returns what monitors raised.
@@ -182,6 +214,7 @@ class Ref(Generic[M_contra]):
         if self._tenant not in (tenant, None):
             return []  # a successor has moved in, and all this was done then
         self._tenant = None
+        self._inbox.redeliver()
         if error is None:
             self._inbox.forget_stop()
         self._inbox.shut(door, error)
@@ -193,11 +226,3 @@ class Ref(Generic[M_contra]):
             except Exception as failure:  # the watcher's, not the actor's: the others must still be told
                 failures.append(failure)
         return failures
-
-
-def _teller(watcher: Ref[Down]) -> Callable[[Down], None]:
-    def tell(down: Down) -> None:
-        with suppress(ActorGone):  # nobody is left who wants to know
-            watcher.tell(down, control=True)
-
-    return tell

@@ -39,6 +39,11 @@ class Question(Generic[R]):
         self._error = error
         self._settle()
 
+    def wake(self) -> None:
+        """Let the asker look at the clock."""
+        if self._arrival is not None:
+            self._arrival.set()
+
     def result(self) -> R:
         """The answer of a settled question; raises the error instead if there is one."""
         if self._error is not None:
@@ -46,12 +51,11 @@ class Question(Generic[R]):
         return self._answer
 
     async def wait(self) -> None:
-        """Wait until it is settled. For one task, the asker's."""
+        """Wait until it is settled, or `wake` is called. For one task, the asker's."""
         if not self.settled:
             self._arrival = anyio.Event()
             await self._arrival.wait()
 
     def _settle(self) -> None:
         self.settled = True
-        if self._arrival is not None:
-            self._arrival.set()
+        self.wake()

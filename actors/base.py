@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-import types
-from collections.abc import Awaitable, Callable, Iterator
-from typing import (
-    Annotated,
-    ClassVar,
-    Generic,
-    Protocol,
-    TypeVar,
-    TypeVarTuple,
-    Union,
-    Unpack,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Generic, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
 from actors.address import Ref
+from actors.dispatch import MARK, Handler, Mark, declared, table_of
+from actors.errors import UnhandledMessage
+from actors.timers import Timer
 from supervisor.incarnation import Incarnation
 
 M = TypeVar("M")
 F = TypeVar("F", bound=Callable[..., object])
 Ts = TypeVarTuple("Ts")
 
-Handler = Callable[..., object]  # a function of (actor, message)
-_MARK = "__handles_messages__"
+
+@overload
+def handler(method: F, /) -> F: ...
 
 
-def handler(method: F) -> F:
+@overload
+def handler(*, limit: int) -> Callable[[F], F]: ...
+
+
+def handler(method: F | None = None, /, *, limit: int | None = None) -> F | Callable[[F], F]:
     """Mark a method of an actor, sync or async, as the handler of the messages it annotates.
 
         @handler
@@ -38,15 +32,35 @@ def handler(method: F) -> F:
 
     What it returns is the answer to an `ask`. A message goes to the handler of its own class, or of the
     nearest base.
+
+    A handler of a list takes a batch: the message whose turn it is and those right behind it that have the
+    same handler. A crash then costs the whole batch, as that is what the actor has in hand.
+
+        @handler(limit=50)
+        async def on_audio(self, batch: list[Audio]) -> None: ...
+
+    Args:
+        limit: messages a batch holds at most; without it, all that wait.
+
+    Raises:
+        ValueError: the limit is below 1.
     """
-    setattr(method, _MARK, True)
-    return method
+    if limit is not None and limit < 1:
+        raise ValueError(f"a batch holds at least 1 message, not {limit}")
+
+    def mark(marked: F) -> F:
+        setattr(marked, MARK, Mark(limit=limit))
+        return marked
+
+    return mark if method is None else mark(method)
 
 
 class Host(Protocol):
     """What an actor can have done by whoever runs it."""
 
     def spawn(self, function: Callable[..., Awaitable[object]], *args: object) -> None: ...
+
+    def start_timer(self, seconds: float, message: object, *, repeat: bool) -> Timer: ...
 
     def stop(self) -> None: ...
 
@@ -73,8 +87,8 @@ class Actor(Generic[M]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._handlers = dict(_handlers_of(cls))
-        _check_complete(cls)
+        cls._handlers = cls._make_handlers()
+        cls._check_complete(Actor)
 
     async def started(self) -> None:
         """Get ready; messages wait until it returns. To raise is a failed start."""
@@ -97,9 +111,44 @@ class Actor(Generic[M]):
         """
         self._host.spawn(function, *args)
 
+    def after(self, seconds: float, message: M) -> Timer:
+        """Have `message` handled in `seconds`, before data that waits; unless cancelled, or this life ends before.
+
+        Raises:
+            RuntimeError: this life is not running.
+            ValueError: a negative or infinite time.
+        """
+        return self._host.start_timer(seconds, message, repeat=False)
+
+    def every(self, seconds: float, message: M) -> Timer:
+        """Have `message` handled each time `seconds` have passed, as `after` does.
+
+        The beat is kept from the start, without drift; a beat that finds the one before still waiting is
+        skipped.
+
+        Raises:
+            RuntimeError: this life is not running.
+            ValueError: an interval of zero, a negative or infinite one.
+        """
+        return self._host.start_timer(seconds, message, repeat=True)
+
     def stop(self) -> None:
         """End this life normally, after the message in hand."""
         self._host.stop()
+
+    async def _start(self) -> None:
+        await self.started()
+
+    @classmethod
+    def _make_handlers(cls) -> dict[type, Handler]:
+        return {Timer: handle_timer, **table_of(cls)}
+
+    @classmethod
+    def _check_complete(cls, base: type) -> None:
+        """Refuse a class that declares a message, by `base[...]`, which it does not handle."""
+        for kind in declared(cls, base):
+            if cls._handler_for(kind) is None:
+                raise TypeError(f"{cls.__name__} has no handler for {kind.__name__}")
 
     @classmethod
     def _handler_for(cls, kind: type) -> Handler | None:
@@ -111,64 +160,19 @@ class Actor(Generic[M]):
                 cls._handlers[kind] = known
         return known
 
+    def _handle(self, message: object) -> object:
+        """Call the handler of a message: what it returns, or the coroutine if it is async."""
+        kind = type(message)
+        handler = self._handlers.get(kind) or self._handler_for(kind)
+        if handler is None:
+            raise UnhandledMessage(self.ref.name, kind.__name__)
+        return handler(self, message)
 
-def _handlers_of(cls: type) -> Iterator[tuple[type, Handler]]:
-    """The types each marked method takes, with the method. Overriding a marked one is a mark too."""
-    taken: dict[type, str] = {}
-    for name in _marked_names(cls):
-        function = getattr(cls, name)
-        for kind in _message_types(cls, function):
-            if kind in taken:
-                raise TypeError(f"{cls.__name__} has two handlers for {kind.__name__}: {taken[kind]} and {name}")
-            taken[kind] = name
-            yield kind, function
-
-
-def _marked_names(cls: type) -> list[str]:
-    marked = (name for base in reversed(cls.__mro__) for name, value in vars(base).items() if hasattr(value, _MARK))
-    return list(dict.fromkeys(marked))
+    def _postpones(self, error: Exception) -> bool:
+        """Whether a handler's error means that the message is to come again."""
+        return False
 
 
-def _message_types(cls: type, function: Callable[..., object]) -> list[type]:
-    parameters = list(inspect.signature(function).parameters.values())
-    where = f"handler {cls.__name__}.{getattr(function, '__name__', function)}"
-    if len(parameters) != 2 or parameters[1].annotation is inspect.Parameter.empty:
-        raise TypeError(f"{where} must take one message, annotated with its type")
-    # Only this annotation: others may name what is imported for the type checker alone.
-    only = types.SimpleNamespace(__annotations__={"message": parameters[1].annotation})
-    names = {**vars(cls), cls.__name__: cls}
-    try:
-        hint = get_type_hints(only, getattr(function, "__globals__", {}), names)["message"]
-    except NameError as error:
-        raise TypeError(f"{where}: its message type cannot be looked up ({error})") from error
-    return [_as_class(member, where) for member in _members(hint)]
-
-
-def _members(hint: object) -> Iterator[object]:
-    """The types a union consists of, aliases and nested unions resolved."""
-    hint = getattr(hint, "__value__", hint)  # what `type Alias = ...` stands for
-    origin = get_origin(hint)
-    if origin is Union or origin is types.UnionType:
-        for member in get_args(hint):
-            yield from _members(member)
-    elif origin is Annotated:
-        yield from _members(get_args(hint)[0])
-    else:
-        yield hint
-
-
-def _as_class(hint: object, where: str) -> type:
-    kind = get_origin(hint) or hint
-    if not isinstance(kind, type):
-        raise TypeError(f"{where}: {hint!r} is not a class that messages can have")
-    return kind
-
-
-def _check_complete(cls: type[Actor[M]]) -> None:
-    """Refuse a class that declares a message, by `Actor[...]`, which it does not handle."""
-    for base in vars(cls).get("__orig_bases__", ()):
-        if get_origin(base) is Actor:
-            for member in _members(get_args(base)[0]):
-                kind = get_origin(member) or member
-                if isinstance(kind, type) and kind is not object and cls._handler_for(kind) is None:
-                    raise TypeError(f"{cls.__name__} has no handler for {kind.__name__}")
+def handle_timer(actor: Actor[M], timer: Timer) -> object:
+    """Handle the message of a timer whose turn it is, unless it was cancelled on its way."""
+    return actor._handle(timer.message) if timer.heard() else None

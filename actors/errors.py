@@ -49,6 +49,25 @@ class UnhandledMessage(ActorError):
         self.message = message
 
 
+class InvalidTransition(ActorError):
+    """A state machine got a message that its state has no handler for.
+
+    Attributes:
+        state: the name of the state.
+    """
+
+    def __init__(self, name: str, state: str, message: str) -> None:
+        super().__init__(f"actor {name!r} has no handler for {message} in state {state}")
+        self.name = name
+        self.state = state
+        self.message = message
+
+
+class Postpone(ActorError):
+    """Raised by a state machine's handler, this is no error: the message comes again after the next change of
+    state, before all that came later."""
+
+
 class CleanUpTimeout(ActorError):
     """An actor's `stopped` took too long and was cut off."""
 

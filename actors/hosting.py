@@ -12,13 +12,16 @@ from anyio.lowlevel import checkpoint
 
 from actors.address import Ref
 from actors.asks import Question
-from actors.base import Actor, Handler
-from actors.errors import ActorGone, CleanUpTimeout, UnhandledMessage
+from actors.base import Actor
+from actors.dead_letters import DeadLetters
+from actors.errors import ActorGone, CleanUpTimeout
 from actors.mailbox import Door, Mailbox, Stop
+from actors.timers import Timer
 from supervisor.errors import Ignore, Shutdown
 from supervisor.incarnation import KILL_GRACE, Incarnation
 from supervisor.policy import Directive
 from supervisor.spec import BrutalKill, Child, Restart
+from supervisor.timers import Timers
 
 M = TypeVar("M")
 
@@ -32,6 +35,7 @@ def actor_child(
     *,
     ref: Ref[M] | None = None,
     mailbox: Mailbox | None = None,
+    dead_letters: DeadLetters | None = None,
     restart: Restart = Restart.PERMANENT,
     shutdown: float | BrutalKill = 5.0,
     significant: bool = False,
@@ -43,15 +47,15 @@ def actor_child(
     Args:
         factory: makes the object for one life.
         ref: its address, when others must know it before the start; otherwise one is made, with this
-            `mailbox`.
+            `mailbox` and these `dead_letters`.
         restart, shutdown, significant: as for every child.
 
     Raises:
-        ValueError: both `ref` and `mailbox` are given; an address has its mailbox already.
+        ValueError: `ref` is given with `mailbox` or `dead_letters`; an address has its mailbox already.
     """
-    if ref is not None and mailbox is not None:
+    if ref is not None and (mailbox is not None or dead_letters is not None):
         raise ValueError("give the mailbox to the Ref, or no Ref: an address has its mailbox already")
-    address = ref if ref is not None else Ref[M](id, mailbox)
+    address = ref if ref is not None else Ref[M](id, mailbox, dead_letters=dead_letters)
 
     async def start(*, task_status: Incarnation) -> None:
         await _Life(factory(), address, task_status, restart).run()
@@ -72,6 +76,7 @@ class _Life(Generic[M]):
         "_ref",
         "_restart",
         "_tasks",
+        "_timers",
         "path",
     )
 
@@ -85,6 +90,7 @@ class _Life(Generic[M]):
         self._asked_to_stop = False  # by the supervisor
         self._failure: BaseException | None = None
         self._tasks: TaskGroup | None = None
+        self._timers: set[Timer] | None = None
         self.path = incarnation.path
         actor.ref = ref
         actor.incarnation = incarnation
@@ -104,9 +110,30 @@ class _Life(Generic[M]):
             raise RuntimeError(f"{self._ref!r} cannot spawn a task: it is not running")
         self._tasks.start_soon(self._record, function, *args)
 
+    def start_timer(self, seconds: float, message: object, *, repeat: bool) -> Timer:
+        if not 0 <= seconds < float("inf") or (repeat and seconds == 0):
+            raise ValueError(f"{self._ref!r} cannot wait {seconds} s for {type(message).__name__}")
+        if self._tasks is None or self.timers.stopped:
+            raise RuntimeError(f"{self._ref!r} cannot start a timer: it is not running")
+        if self._timers is None:
+            self._timers = set()
+        timer = Timer(self.timers, self._ref._inbox, self._timers, seconds, message, repeat=repeat)
+        if self._ending:
+            timer.cancel()  # this life hears nothing more, and the next one must not
+        return timer
+
+    @property
+    def timers(self) -> Timers:
+        return self._incarnation.timers
+
     def stop(self) -> None:
         self._ending = True
+        self._cancel_timers()
         self._ref._inbox.nudge()
+
+    def _cancel_timers(self) -> None:
+        for timer in list(self._timers or ()):
+            timer.cancel()
 
     def _stop_for_supervisor(self) -> None:
         self._asked_to_stop = True
@@ -135,6 +162,7 @@ class _Life(Generic[M]):
             raise
         finally:
             self._tasks = None
+            self._cancel_timers()
         if self._failure is not None:
             raise self._failure
 
@@ -161,11 +189,11 @@ class _Life(Generic[M]):
 
     async def _serve(self) -> None:
         """Start, then handle message after message. The hot path: it awaits only when there is none."""
-        await self._actor.started()
+        await self._actor._start()
         self._begin()
         # anyio.Event() looks its backend up and initialises twice, which is a good part of what a wake-up costs.
         new_event = type(anyio.Event())
-        actor, inbox, turn = self._actor, self._ref._inbox, MESSAGES_PER_TURN
+        handle, inbox, turn = self._actor._handle, self._ref._inbox, MESSAGES_PER_TURN
         while not self._ending:
             if not inbox.control and not inbox.data:
                 await inbox.arrival(new_event())
@@ -182,13 +210,16 @@ class _Life(Generic[M]):
                 elif message is Stop.REQUESTED:
                     self._ending = True
                 else:
-                    result = self._handler_of(message)(actor, message)
+                    result = handle(message)
                     if type(result) is CoroutineType:
                         await result
             except Exception as error:
-                if not self._continues(error):
+                if self._actor._postpones(error):
+                    self._postpone(message)
+                elif self._continues(error):
+                    self._incarnation.report(error)
+                else:
                     raise
-                self._incarnation.report(error)
 
     def _begin(self) -> None:
         self._began = True
@@ -198,21 +229,20 @@ class _Life(Generic[M]):
 
     async def _answer(self, question: Question[object]) -> None:
         try:
-            result = self._handler_of(question.message)(self._actor, question.message)
+            result = self._actor._handle(question.message)
             question.answer(await result if type(result) is CoroutineType else result)
         except Exception as error:
-            question.fail(error if self._continues(error) else ActorGone(self._ref.name, error))
+            if not self._actor._postpones(error):
+                question.fail(error if self._continues(error) else ActorGone(self._ref.name, error))
             raise
         except BaseException:
             question.fail(ActorGone(self._ref.name))
             raise
 
-    def _handler_of(self, message: object) -> Handler:
-        kind = type(message)
-        handler = self._actor._handlers.get(kind) or self._actor._handler_for(kind)
-        if handler is None:
-            raise UnhandledMessage(self._ref.name, kind.__name__)
-        return handler
+    def _postpone(self, message: object) -> None:
+        self._ref._inbox.postpone(message)
+        if isinstance(message, Timer):
+            message.revive()
 
     def _continues(self, error: Exception) -> bool:
         """Whether a handler's error is to be reported and the next message handled."""

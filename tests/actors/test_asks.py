@@ -9,9 +9,10 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from actors import ActorGone, AskTimeout, Mailbox, MailboxFull, Overflow, Ref, UnhandledMessage, actor_child
-from supervisor import Directive, ErrorSurvived, Policy, PolicyTable, Restart, Supervisor
+from actors import ActorGone, AskTimeout, Mailbox, MailboxFull, Overflow, Ref, UnhandledMessage, actor_child, testing
+from supervisor import Directive, ErrorSurvived, Escalated, Intensity, Policy, PolicyTable, Restart, Supervisor
 from supervisor.testing import settle
+from supervisor.timers import LITTER
 from tests.actors.sample import Add, Broken, Command, Fail, Finish, Harmless, Sample, Tally, Unknown, Wait
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +94,44 @@ async def test_the_started_value_is_a_ref_even_when_none_was_given() -> None:
 async def test_a_ref_comes_with_its_mailbox() -> None:
     with pytest.raises(ValueError, match="has its mailbox already"):
         actor_child("a", Sample, ref=Ref("a"), mailbox=Mailbox())
+
+
+async def test_an_ask_ends_at_its_timeout_even_if_the_tree_and_its_clock_have_ended_before() -> None:
+    ref: Ref[Command] = Ref("sample")
+    began = anyio.current_time()
+    ends: list[float] = []
+
+    async def ask() -> None:
+        with pytest.raises(AskTimeout):
+            await ref.ask(Tally(), timeout=30.0)
+        ends.append(anyio.current_time() - began)
+
+    async def live_for(seconds: float) -> None:
+        async with Supervisor([actor_child("sample", Sample, ref=ref)], intensity=Intensity(0, 1.0)):
+            gate = anyio.Event()
+            ref.tell(Wait(gate))
+            await settle()
+            ref.tell(Fail(Broken()), control=True)
+            tasks.start_soon(ask)
+            await anyio.sleep(seconds)
+            gate.set()
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        with pytest.raises(Escalated):
+            await live_for(10.0)
+        assert anyio.current_time() - began == pytest.approx(10.0)
+        assert ends == []
+    assert ends == [pytest.approx(30.0)]
+
+
+async def test_asks_that_were_answered_leave_no_deadline_behind() -> None:
+    async with testing.running(Sample) as sample, anyio.create_task_group() as tasks:
+        for _ in range(500):
+            gate = anyio.Event()
+            tasks.start_soon(_open_after, gate, 0.01)
+            assert await sample.ref.ask(Wait(gate), timeout=3600.0) == "opened"
+        assert len(sample.lives[0].incarnation.timers._heap) < 2 * LITTER
 
 
 async def test_an_asker_that_is_cancelled_disturbs_nobody() -> None:
@@ -222,6 +261,8 @@ async def test_an_actor_that_has_finished_answers_the_last_question_and_then_nob
             await ref.ask(Tally())
         with pytest.raises(ActorGone):
             ref.tell(Add(1))
+        with pytest.raises(ActorGone):
+            ref.tell(Add(1), control=True)
         with pytest.raises(ActorGone):
             await ref.send(Add(1))
 

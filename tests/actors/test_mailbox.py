@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from actors import ActorGone, Mailbox, MailboxFull, Message, Overflow
 from actors.asks import Question
-from actors.mailbox import Door, Inbox, Stop
+from actors.inbox import Inbox
+from actors.mailbox import Door, Stop
 from supervisor.testing import settle
 
 
@@ -280,3 +281,41 @@ async def test_a_question_that_waits_for_room_is_turned_away_where_asks_are_refu
         await settle()
         box.shut(Door.ASKS_REFUSED)
     assert drain(box) == [0]
+
+
+def crowded() -> Inbox:
+    """Room for two, and two more that were postponed and have come back."""
+    box = inbox(2)
+    for number in (1, 2):
+        box.put(number)
+        box.postpone(box.take())
+    assert (box.can_postpone, len(box)) == (False, 2)
+    for number in (3, 4):
+        box.put(number)
+    box.redeliver()
+    return box
+
+
+def test_postponed_messages_come_back_before_the_others_and_take_their_room() -> None:
+    box = crowded()
+    taken = []
+    for _ in range(3):
+        with pytest.raises(MailboxFull):
+            box.put(5)
+        taken.append(box.take())
+    box.put(5)
+    assert taken + drain(box) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.anyio
+async def test_senders_get_no_room_while_postponed_messages_have_too_much_of_it() -> None:
+    box = crowded()
+    depths = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(box.send, 5)
+        for _ in range(3):
+            await settle()
+            box.take()
+            await settle()
+            depths.append(len(box))
+    assert (depths, drain(box)) == ([3, 2, 2], [4, 5])

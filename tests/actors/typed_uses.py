@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import assert_type
 
 import msgspec
 
-from actors import Actor, Down, Message, Ref, Registry, actor_child, handler
+from actors import (
+    Actor,
+    DeadLetter,
+    DeadLetters,
+    Down,
+    Message,
+    Postpone,
+    Ref,
+    Registry,
+    StateMachine,
+    Timer,
+    Topic,
+    actor_child,
+    entering,
+    handler,
+    in_state,
+    timed_out,
+)
+from actors.testing import Asked, Probe, Running, running
 
 
 class Audio(msgspec.Struct, frozen=True):
@@ -70,3 +89,81 @@ def finds(registry: Registry[Audio], ref: Ref[Audio | Transcribe], other: Ref[St
 def starts(ref: Ref[Audio | Transcribe], other: Ref[Stop]) -> None:
     actor_child("a", Recogniser, ref=ref)
     actor_child("a", Recogniser, ref=other)  # type: ignore[arg-type]
+
+
+class Clock(Actor[Audio | Stop]):
+    @handler(limit=10)
+    def on_audio(self, batch: list[Audio]) -> None:
+        assert_type(self.after(1.0, Stop()), Timer)
+        self.every(1.0, batch[0]).cancel()
+        self.after(1.0, Transcribe(b""))  # type: ignore[arg-type]
+        self.after("soon", Stop())  # type: ignore[arg-type]
+
+    @handler
+    def on_stop(self, message: Stop) -> None: ...
+
+
+class Line(Enum):
+    IDLE = "idle"
+    BUSY = "busy"
+
+
+class Other(Enum):
+    IDLE = "idle"
+
+
+class Phone(StateMachine[Line, Audio | Transcribe], initial=Line.IDLE):
+    @in_state(Line.IDLE)
+    async def on_transcribe(self, message: Transcribe) -> str:
+        assert_type(self.state, Line)
+        self.go(Line.BUSY)
+        self.go(Other.IDLE)  # type: ignore[arg-type]
+        self.go("busy")  # type: ignore[arg-type]
+        return ""
+
+    @in_state(Line.BUSY)
+    def later(self, message: Transcribe) -> str:
+        raise Postpone
+
+    @handler
+    def on_audio(self, message: Audio) -> None: ...
+
+    @entering(Line.BUSY)
+    async def ring(self) -> None:
+        self.state_timeout(1.0)
+
+    @timed_out(Line.BUSY)
+    def nobody(self) -> None: ...
+
+    @entering(Line.IDLE)  # type: ignore[type-var]
+    def needs_more(self, number: int) -> None: ...
+
+
+def publishes(wide: Ref[Audio | Stop], narrow: Ref[Audio], other: Ref[Stop]) -> None:
+    topic = Topic[Audio]()
+    with topic.subscribe(wide):
+        assert_type(topic.publish(Audio(b"")), int)
+    topic.subscribe(narrow)
+    topic.subscribe(other)  # type: ignore[arg-type]
+    topic.publish(Stop())  # type: ignore[arg-type]
+
+
+def buries(listener: list[DeadLetter]) -> None:
+    actor_child("a", Recogniser, dead_letters=DeadLetters(listener.append))
+    DeadLetters(print)
+
+
+async def probes(probe: Probe[Audio | Transcribe]) -> None:
+    assert_type(await probe.expect(Audio), Audio)
+    asked = await probe.expect_ask(Transcribe)
+    assert_type(asked, Asked[str])
+    asked.answer("words")
+    asked.answer(7)  # type: ignore[arg-type]
+    probe.ref.tell(Stop())  # type: ignore[arg-type]
+
+
+async def runs() -> None:
+    async with running(Recogniser) as run:
+        assert_type(run, Running[Audio | Transcribe])
+        assert_type(await run.ref.ask(Transcribe(b"")), str)
+        run.ref.tell(Stop())  # type: ignore[arg-type]
