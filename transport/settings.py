@@ -53,7 +53,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_sessions: Count | None = None
     idle_timeout: Seconds = 60.0
     max_chunk_bytes: Bytes = 1024 * 1024
-    log_seconds: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 60.0
+    log_seconds: Annotated[float, msgspec.Meta(ge=20, le=3600)] = 60.0
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,7 +21,9 @@ from supervisor.incarnation import Incarnation
 
 CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
 CATCHING_UP_SECONDS = 0.5  # audio that has piled up beyond this is sent in paced chunks
-ROTATE_SECONDS = 45.0  # unsettled audio after which a stream that gives no final is ended and its last words taken
+# Of the log: a stream that leaves so much of it unsettled, for as long as that lasts, is ended and its last words
+# taken; in the middle of speech only when the log is all but full.
+ROTATE, ROTATE_IN_SPEECH = 0.75, 0.9
 
 _numbers = itertools.count()
 
@@ -66,7 +68,8 @@ class Recogniser:
 
     async def _send(self, backend: RecognitionBackend, stream: RecognitionStream, cursor: Cursor) -> None:
         rate = self._record.config.sample_rate
-        while not (cursor.at_end or self._is_due(cursor)):
+        patience = _Patience(self._record)
+        while not (cursor.at_end or patience.is_over(cursor.position)):
             if pcm := cursor.read(int(CHUNK_SECONDS * rate)):
                 await stream.send(pcm)
                 if cursor.behind > CATCHING_UP_SECONDS * rate:
@@ -74,15 +77,39 @@ class Recogniser:
             elif cursor.take_mark():
                 await stream.force_final()
             else:
-                await cursor.wait()
+                with anyio.move_on_after(patience.pause):
+                    await cursor.wait()
         await stream.finish()
-
-    def _is_due(self, cursor: Cursor) -> bool:
-        unsettled = cursor.position - self._record.timeline.confirmed
-        return unsettled > ROTATE_SECONDS * self._record.config.sample_rate
 
     def _waiting(self) -> None:
         self._session.tell(NoBackendFree(), control=True)
+
+
+class _Patience:
+    """How long a stream may go on without settling anything.
+
+    Both count: audio, since a stream may be in a silence nobody reports, and time, since audio that is sent faster
+    than real time is recognised later.
+    """
+
+    def __init__(self, record: SessionRecord) -> None:
+        self._record = record
+        self._log = record.log
+        self._confirmed = -1
+        self._since = 0.0
+
+    def is_over(self, position: int) -> bool:
+        """Whether the stream that has been sent audio up to `position` should end."""
+        confirmed, now = self._record.timeline.confirmed, anyio.current_time()
+        if confirmed != self._confirmed:
+            self._confirmed, self._since = confirmed, now
+        most = self._log.capacity * (ROTATE_IN_SPEECH if self._record.speaking else ROTATE)
+        return position - confirmed > most and now - self._since > most / self._log.sample_rate
+
+    @property
+    def pause(self) -> float:
+        """Seconds after which to ask again: a full log gets no audio, so none would wake the reader."""
+        return 1.0 if self._log.full else float("inf")
 
 
 def _with_progress(config: RecognitionConfig) -> RecognitionConfig:

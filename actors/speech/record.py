@@ -21,3 +21,4 @@ class SessionRecord:
         self.log = AudioLog(config.sample_rate, int(log_seconds * config.sample_rate))
         self.timeline = Timeline(config.sample_rate)
         self.outbox = Outbox()
+        self.speaking = False  # the stream has shown words that are not final yet

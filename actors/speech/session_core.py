@@ -37,7 +37,7 @@ ACK_SECONDS = 0.5  # how often a talking client learns what it may forget
 DELAYED_SECONDS = 3.0  # how long a recovery may take before the client is told that words come late
 SILENCE_SECONDS = 10.0  # silence is settled in stretches of at least this length, so that the log can let go of it
 ONSET_SECONDS = 1.0  # … but its last second is kept: a word may have begun there that no interim shows yet
-ROLL_SECONDS = 30.0  # endless speech: an utterance that long is ended by force, so that the log stays bounded
+ROLL = 0.5  # of the log: an utterance that long is ended by force, so that the log stays bounded
 
 
 class State(Enum):
@@ -105,7 +105,6 @@ class SessionCore:
         self._stream = -1  # the number of the stream that speaks
         self._origin = 0  # where it began
         self._tier = Tier.PRIMARY
-        self._speaking = False  # it has shown words that are not final yet
         self._lost_at = 0.0
         self._acked_at = 0.0
         self._draining = False
@@ -161,7 +160,7 @@ class SessionCore:
         self._stream = message.number
         self._origin = self._timeline.confirmed
         self._tier = message.tier
-        self._speaking = False
+        self._record.speaking = False
         before = self.state
         self._move(Cause.STREAM_OPENED)
         if message.degraded:
@@ -173,15 +172,15 @@ class SessionCore:
     def _heard(self, message: Heard, now: float) -> Iterable[Command]:
         result = message.result
         if result.is_final:
-            self._speaking = False
+            self._record.speaking = False
             return self._settled(
                 self._timeline.final(result, origin=self._origin, end=self._log.end, source=self._tier), now
             )
         heard = self._origin + result.processed
         if not result.text:
             return self._quiet(heard, now)
-        self._speaking = True
-        if heard - self._timeline.confirmed > ROLL_SECONDS * self._rate:
+        self._record.speaking = True
+        if heard - self._timeline.confirmed > ROLL * self._log.capacity:
             self._roll()
         if not self._record.config.interim_results:
             return ()
@@ -189,7 +188,7 @@ class SessionCore:
 
     def _quiet(self, heard: int, now: float) -> Iterable[Command]:
         position = heard - int(ONSET_SECONDS * self._rate)
-        if self._speaking or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate:
+        if self._record.speaking or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate:
             return ()
         return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
 

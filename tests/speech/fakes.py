@@ -33,6 +33,7 @@ class FakeBackend:
     Args:
         fail: asked before each chunk with the stream's number and the samples it heard; the error it returns is raised.
         room: streams at a time.
+        delay: seconds that each result takes.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class FakeBackend:
         fail: Callable[[int, int], SpeechError | None] = lambda stream, heard: None,
         tier: Tier = Tier.PRIMARY,
         room: int = 100,
+        delay: float = 0.0,
     ) -> None:
         self.name = name
         self.tier = tier
@@ -50,6 +52,7 @@ class FakeBackend:
         self.opened = 0
         self.live = 0
         self._fail = fail
+        self._delay = delay
 
     @asynccontextmanager
     async def open(self, config: RecognitionConfig, *, label: str) -> AsyncGenerator[FakeStream, None]:
@@ -57,7 +60,7 @@ class FakeBackend:
         if (error := self._fail(self.opened, 0)) is not None:
             raise error
         self.live += 1
-        stream = FakeStream(self.opened, self._fail)
+        stream = FakeStream(self.opened, self._fail, self._delay)
         try:
             yield stream
         finally:
@@ -66,7 +69,8 @@ class FakeBackend:
 
 
 class FakeStream:
-    def __init__(self, number: int, fail: Callable[[int, int], SpeechError | None]) -> None:
+    def __init__(self, number: int, fail: Callable[[int, int], SpeechError | None], delay: float) -> None:
+        self._delay = delay
         self._number = number
         self._fail = fail
         self._heard: list[int] = []
@@ -103,6 +107,7 @@ class FakeStream:
         async for result in self._out:
             if isinstance(result, SpeechError):
                 raise result
+            await anyio.sleep(self._delay if result.is_final else 0.0)
             yield result
 
     def _final(self) -> None:

@@ -164,6 +164,22 @@ async def test_endless_speech_is_settled_in_pieces_and_no_word_is_lost() -> None
     assert len(finals(events)) >= 3
 
 
+async def test_a_backend_that_is_behind_a_fast_client_is_given_its_time() -> None:
+    backend = FakeBackend(delay=3.0)
+    async with running(backend) as sessions:
+        pcm = b"".join(speech(first, 20) for first in range(1, 400, 20))  # 110 s
+        events = await converse(await sessions.open("s1", CONFIG), pcm, pace=0.0)
+    assert [final.text.split()[0] for final in finals(events)] == [str(first) for first in range(1, 400, 20)]
+    assert backend.opened == 1
+
+
+async def test_a_silence_that_no_backend_reports_does_not_stop_a_client_for_ever() -> None:
+    async with running(FakeBackend()) as sessions:
+        pcm = speech(1, 3) + bytes(2 * 150 * RATE) + speech(4, 3)
+        events = await converse(await sessions.open("s1", CONFIG), pcm, pace=0.0)
+    assert words(events) == "1 2 3 4 5 6"
+
+
 async def test_a_client_that_leaves_frees_its_place_and_its_stream() -> None:
     backend = FakeBackend()
     async with running(backend, max_sessions=1) as sessions:
