@@ -19,6 +19,7 @@ from supervisor.incarnation import Incarnation
 from supervisor.reports import ChildFailed, ChildStarted, Event
 from supervisor.spec import Child, Intensity
 from supervisor.tree import Supervisor
+from supervisor.watchdog import Watchdog
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
@@ -37,7 +38,7 @@ class CannotStart(ExpectedError):
 
 
 class App:
-    """One server: recogniser process, backends, sessions, front door, in start order; they stop in reverse.
+    """One server: watchdog, recogniser process, backends, sessions, front door, in start order; they stop in reverse.
 
     Run it with `async with app.tree`.
 
@@ -95,6 +96,7 @@ class App:
     def _children(self, settings: Settings) -> list[Child]:
         children = [Child("embedded", self.embedded.run)] if self.embedded is not None else []
         return [
+            Child("watchdog", Watchdog().run),
             *children,
             Child("backends", self._hold_channels),
             self.sessions.child(),

@@ -10,17 +10,16 @@ import msgspec
 
 from actors.speech.catalogue import Severity
 from actors.speech.errors import SpeechError
+from supervisor.logs import LogListener
 from supervisor.reports import (
     ChildFailed,
     ChildRestarting,
-    ChildStarted,
     ChildStartFailed,
     ChildStopFailed,
-    ChildUnstoppable,
-    ErrorEscalated,
     ErrorSurvived,
     Event,
-    GaveUp,
+    Exit,
+    LoopBlocked,
     Occasion,
 )
 from transport.settings import Log
@@ -35,6 +34,10 @@ _LEVELS = {
 }
 
 
+# The watchdog logs a blocked loop itself while it stands, which its event, afterwards, can only repeat.
+_log_other = LogListener(logger, levels={ChildRestarting: logging.INFO, LoopBlocked: logging.DEBUG})
+
+
 def configure(settings: Log) -> None:
     """Send everything at the set level to stderr, in the set format."""
     handler = logging.StreamHandler()
@@ -46,28 +49,21 @@ def configure(settings: Log) -> None:
 
 
 def log_event(event: Event) -> None:
-    """What happened in the tree, at the level its error has in the catalogue."""
-    path = "/".join(event.path)
+    """What happened in the tree; errors of the catalogue at the catalogue's level, and without a traceback."""
     match event:
-        case ChildStarted(number=number):
-            logger.debug("started", extra={"path": path, "incarnation": number})
-        case ChildFailed(exit=ended) | ChildStopFailed(exit=ended):
-            what = "failed" if isinstance(event, ChildFailed) else "ended badly when stopped"
-            _log_error(what, path, ended.error, ended.kind.value)
         case ChildStartFailed(occasion=Occasion.BOOT):
             pass  # raised where the tree was started; whoever started it says so
-        case ChildStartFailed(error=error):
-            _log_error("could not start", path, error)
-        case ChildRestarting(delay=delay):
-            logger.info("restarting", extra={"path": path, "delay": round(delay, 3)})
-        case ErrorSurvived(error=error):
-            _log_error("went on after an error", path, error)
-        case ChildUnstoppable():
-            logger.error("does not stop and was given up", extra={"path": path})
-        case GaveUp(error=error) | ErrorEscalated(error=error):
-            _log_error("gave up" if isinstance(event, GaveUp) else "escalates", path, error)
+        case (
+            ChildFailed(exit=Exit(error=SpeechError() as error))
+            | ChildStopFailed(exit=Exit(error=SpeechError() as error))
+            | ChildStartFailed(error=SpeechError() as error)
+            | ErrorSurvived(error=SpeechError() as error)
+        ):
+            path = "/".join(event.path)
+            level = _LEVELS[error.entry.severity]
+            logger.log(level, "%s failed: %s", path, error, extra={"path": path, "code": error.code})
         case _:
-            logger.debug(type(event).__name__, extra={"path": path})
+            _log_other(event)
 
 
 class JsonFormatter(logging.Formatter):
@@ -90,8 +86,9 @@ class TextFormatter(logging.Formatter):
     """`time LEVEL logger: message key=value …`; control characters of the outside world are escaped."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = "".join(f" {key}={value}" for key, value in _fields(record).items())
-        line = f"{_timestamp(record)} {record.levelname:8} {record.name}: {record.getMessage()}{facts}"
+        message = record.getMessage()
+        facts = "".join(f" {key}={value}" for key, value in _fields(record).items() if str(value) not in message)
+        line = f"{_timestamp(record)} {record.levelname:8} {record.name}: {message}{facts}"
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -105,10 +102,3 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 def _timestamp(record: logging.LogRecord) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03}Z"
-
-
-def _log_error(what: str, path: str, error: BaseException | None, otherwise: str = "") -> None:
-    if isinstance(error, SpeechError):
-        logger.log(_LEVELS[error.entry.severity], "%s: %s", what, error, extra={"path": path, "code": error.code})
-    else:
-        logger.error("%s: %s", what, error or otherwise, extra={"path": path, "code": "UNKNOWN"}, exc_info=error)
