@@ -7,6 +7,8 @@ import importlib
 import sys
 
 SCENARIOS = {
+    "actors": "messages, questions and memory of actors, beside other libraries and a bare asyncio.Queue",
+    "supervisor": "starting, restarting and stopping supervised children, beside a bare TaskGroup",
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
 }
