@@ -103,7 +103,7 @@ class _Patience:
         confirmed, now = self._record.timeline.confirmed, anyio.current_time()
         if confirmed != self._confirmed:
             self._confirmed, self._since = confirmed, now
-        most = self._log.capacity * (ROTATE_IN_SPEECH if self._record.speaking else ROTATE)
+        most = self._log.capacity * (ROTATE if self._record.speaking_since is None else ROTATE_IN_SPEECH)
         return position - confirmed > most and now - self._since > most / self._log.sample_rate
 
     @property

@@ -21,4 +21,4 @@ class SessionRecord:
         self.log = AudioLog(config.sample_rate, int(log_seconds * config.sample_rate))
         self.timeline = Timeline(config.sample_rate)
         self.outbox = Outbox()
-        self.speaking = False  # the stream has shown words that are not final yet
+        self.speaking_since: int | None = None  # the stream shows words that are not final; heard so far when it began

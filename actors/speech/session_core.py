@@ -160,7 +160,7 @@ class SessionCore:
         self._stream = message.number
         self._origin = self._timeline.confirmed
         self._tier = message.tier
-        self._record.speaking = False
+        self._record.speaking_since = None
         before = self.state
         self._move(Cause.STREAM_OPENED)
         if message.degraded:
@@ -172,15 +172,16 @@ class SessionCore:
     def _heard(self, message: Heard, now: float) -> Iterable[Command]:
         result = message.result
         if result.is_final:
-            self._record.speaking = False
+            self._record.speaking_since = None
             return self._settled(
                 self._timeline.final(result, origin=self._origin, end=self._log.end, source=self._tier), now
             )
         heard = self._origin + result.processed
         if not result.text:
             return self._quiet(heard, now)
-        self._record.speaking = True
-        if heard - self._timeline.confirmed > ROLL * self._log.capacity:
+        if self._record.speaking_since is None:
+            self._record.speaking_since = heard
+        if heard - self._record.speaking_since > ROLL * self._log.capacity:
             self._roll()
         if not self._record.config.interim_results:
             return ()
@@ -188,7 +189,10 @@ class SessionCore:
 
     def _quiet(self, heard: int, now: float) -> Iterable[Command]:
         position = heard - int(ONSET_SECONDS * self._rate)
-        if self._record.speaking or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate:
+        if (
+            self._record.speaking_since is not None
+            or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate
+        ):
             return ()
         return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
 

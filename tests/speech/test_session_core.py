@@ -224,11 +224,14 @@ def test_silence_is_not_settled_while_words_are_on_their_way() -> None:
 def test_endless_speech_is_asked_to_end_once() -> None:
     scene = Scene()
     scene.open()
-    scene.speak(31.0)
-    scene.tell(Heard(1, interim("la la", 30.5)))
+    scene.speak(51.0)
+    scene.tell(Heard(1, interim("la", 20.0)))  # the silence before it does not count
+    scene.tell(Heard(1, interim("la la", 50.0)))
+    assert scene.record.log.next_mark(0) is None
+    scene.tell(Heard(1, interim("la la", 50.5)))
     scene.speak(1.0)
-    scene.tell(Heard(1, interim("la la la", 31.5)))
-    assert (scene.record.log.next_mark(0), scene.record.log.next_mark(31 * RATE + 1)) == (31 * RATE, None)
+    scene.tell(Heard(1, interim("la la la", 51.5)))
+    assert (scene.record.log.next_mark(0), scene.record.log.next_mark(51 * RATE + 1)) == (51 * RATE, None)
 
 
 def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow() -> None:
