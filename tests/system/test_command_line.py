@@ -166,7 +166,8 @@ async def test_a_signal_lets_a_session_have_its_last_words(number: signal.Signal
             await listen()
         assert (ended.value.code, ended.value.action) == ("CONN_006", "reconnect")
         assert words(*finals(heard))[: len(words(SENTENCES[0]))] == words(SENTENCES[0])
-        assert await asyncio.wait_for(process.wait(), TIMEOUT) == 0
+        async with asyncio.timeout(TIMEOUT):
+            assert await process.wait() == 0
 
 
 async def test_a_killed_server_leaves_no_recogniser_behind() -> None:
