@@ -99,13 +99,6 @@ _ROWS = (
         "Fix the client; the event's `detail` names the field. Five such messages end the connection.",
     ),
     _entry(
-        "CONN_004", "CONN_NOT_FOUND", _WARNING,
-        "There is nothing at this address. Please check the session address.",
-        Retry.NONE, Action.FIX_CONFIG, 4404,
-        "The URL's path is not an endpoint of this server, or the session id has characters it may not have.",
-        "Connect to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -",
-    ),
-    _entry(
         "CONN_005", "CONN_SERVER_BUSY", _WARNING,
         "The service is busy. Please try again shortly.", Retry.NONE, Action.RETRY, 1013,
         "All `session.max_sessions` sessions are taken, so this one was refused before it began.",

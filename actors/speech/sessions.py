@@ -143,8 +143,11 @@ class Sessions:
         session.record.outbox.put(Ready(session_id=session_id, config=config))
         try:
             await self._supervisor().start_child(self._tree(session))
-        except BaseException:
-            del self._live[session_id]
+        except Exception:
+            self._live.pop(session_id, None)
+            raise
+        except BaseException:  # cancelled; but the tree is started all the same, so it is told that nobody wants it
+            session.disconnected()
             raise
         return session
 

@@ -191,6 +191,16 @@ async def test_a_client_that_leaves_frees_its_place_and_its_stream() -> None:
         await sessions.open("s1", CONFIG)
 
 
+async def test_an_opening_that_is_cancelled_leaves_no_session_behind() -> None:
+    backend = FakeBackend()
+    async with running(backend, max_sessions=1) as sessions:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await sessions.open("s1", CONFIG)
+        await anyio.sleep(1)
+        assert (scope.cancelled_caught, len(sessions), backend.live) == (True, 0, 0)
+
+
 async def test_sessions_past_the_limit_or_of_a_taken_name_are_refused() -> None:
     async with running(FakeBackend(), max_sessions=2) as sessions:
         await sessions.open("a", CONFIG)
