@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
+
+import msgspec
 
 from supervisor.errors import Escalated, Path
 from supervisor.policy import Gate
@@ -66,7 +67,7 @@ class Entry:
         self.probe: Gate | None = None  # whose probe it is
         self.last_exit: str | None = None  # in words: the error itself would keep all the frames it came through
         self.doomed = False  # to be stopped as soon as it has started
-        self.joined: list[object] = []  # replies due when it has stopped
+        self.joined: tuple[object, ...] = ()  # replies due when it has stopped
         self.waiter: Steps | None = None  # the procedure that waits for it
         self.context = context
         self.life: Any = None
@@ -75,13 +76,11 @@ class Entry:
 # ---- in
 
 
-@dataclass(frozen=True, slots=True)
-class Boot:
+class Boot(msgspec.Struct, frozen=True):
     """Start the children."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The start of this incarnation succeeded."""
 
     entry: Entry
@@ -89,8 +88,7 @@ class Started:
     value: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class NotStarted:
+class NotStarted(msgspec.Struct, frozen=True):
     """The start of this incarnation failed, or was declined (`Ignore`)."""
 
     entry: Entry
@@ -98,8 +96,7 @@ class NotStarted:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(msgspec.Struct, frozen=True):
     """This incarnation, once started, has ended."""
 
     entry: Entry
@@ -107,8 +104,7 @@ class Exited:
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True)
-class RetryDue:
+class RetryDue(msgspec.Struct, frozen=True):
     """The pause before a restart is over, or there was none."""
 
     entry: Entry
@@ -116,65 +112,55 @@ class RetryDue:
     counted: bool  # the restart is already in the window
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True):
     """This incarnation has lived as long as the breaker wants, whose probe it is."""
 
     entry: Entry
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartChild:
+class StartChild(msgspec.Struct, frozen=True):
     child: Child
     reply: object
     context: object = None  # what the shell wants to keep with the child
 
 
-@dataclass(frozen=True, slots=True)
-class TerminateChild:
+class TerminateChild(msgspec.Struct, frozen=True):
     id: str
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class RestartChild:
+class RestartChild(msgspec.Struct, frozen=True):
     id: str
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteChild:
+class DeleteChild(msgspec.Struct, frozen=True):
     id: str
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class Inspect:
+class Inspect(msgspec.Struct, frozen=True):
     """which_children, in its turn."""
 
     reply: object
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(msgspec.Struct, frozen=True):
     """Stop the children in order and end, with `exit`."""
 
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """Cancel all children now and end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Suspend:
+class Suspend(msgspec.Struct, frozen=True):
     """Only collect from now on what comes in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(msgspec.Struct, frozen=True):
     """Work through what has come in."""
 
 
@@ -185,37 +171,32 @@ Input: TypeAlias = Boot | Started | NotStarted | Exited | RetryDue | Proven | Re
 # ---- out
 
 
-@dataclass(frozen=True, slots=True)
-class StartEntry:
+class StartEntry(msgspec.Struct, frozen=True):
     """Start this child's next incarnation; answer with Started or NotStarted."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class StopEntry:
+class StopEntry(msgspec.Struct, frozen=True):
     """Ask it to stop, within its spec's `shutdown`; answer with Exited."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class KillEntry:
+class KillEntry(msgspec.Struct, frozen=True):
     """Cancel it, started or not; answer with NotStarted or Exited."""
 
     entry: Entry
 
 
-@dataclass(frozen=True, slots=True)
-class RetryLater:
+class RetryLater(msgspec.Struct, frozen=True):
     """Give back `due` in `delay` seconds."""
 
     due: RetryDue | Proven
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Answer a request."""
 
     reply: object
@@ -223,25 +204,21 @@ class Answer:
     error: Exception | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(msgspec.Struct, frozen=True):
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class Up:
+class Up(msgspec.Struct, frozen=True):
     """All children have started."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotUp:
+class NotUp(msgspec.Struct, frozen=True):
     """A child did not start; those before it have been stopped again, and the supervisor has ended."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """Every child has been stopped; the supervisor is no more."""
 
     exit: Exit
@@ -254,8 +231,7 @@ Outcome: TypeAlias = Started | NotStarted | Exited
 Steps: TypeAlias = Generator[Entry, Outcome, None]
 
 
-@dataclass(frozen=True, slots=True)
-class ChildInfo:
+class ChildInfo(msgspec.Struct, frozen=True):
     """A line of `which_children`. `number` is that of the latest incarnation, 0 before the first."""
 
     id: str
@@ -264,8 +240,7 @@ class ChildInfo:
     supervises: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ChildCount:
+class ChildCount(msgspec.Struct, frozen=True):
     """What `count_children` answers: `active` are those with a live incarnation."""
 
     specs: int

@@ -33,6 +33,8 @@ class Keeper(Protocol):
 
     def fatal(self, error: BaseException) -> None: ...
 
+    def broken(self, defect: Exception) -> None: ...
+
     def leaked(self, path: Path, *, still: bool) -> None: ...
 
 
@@ -58,13 +60,13 @@ class Incarnation:
         "path",
     )
 
-    def __init__(self, entry: Entry, keeper: Keeper) -> None:
+    def __init__(self, entry: Entry, keeper: Keeper, scope: anyio.CancelScope) -> None:
         self.path: Path = entry.path
         self.number = entry.number
         self._entry = entry
         self._keeper = keeper
-        self._scope = anyio.CancelScope()
-        self._callbacks: list[Callable[[], None]] = []
+        self._scope = scope
+        self._callbacks: tuple[Callable[[], None], ...] = ()
         self._timer: Timer | None = None
         self._up = False
         self._asked = False  # to stop, politely
@@ -90,7 +92,7 @@ class Incarnation:
         The child then has its spec's `shutdown` seconds to end. A child that registers nothing is cancelled
         instead, and has those seconds for its clean-up.
         """
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
         if self._asked:
             callback()
 
@@ -141,7 +143,9 @@ class Incarnation:
         error: BaseException | None = None
         try:
             with self._scope:
-                await self._call_start()
+                if not self._scope.cancel_called:
+                    child = self._entry.child
+                    await (child.start(task_status=self) if child.takes_status else child.start())
         except GeneratorExit:
             raise
         except Exception as raised:
@@ -152,19 +156,13 @@ class Incarnation:
                 error.__cause__ = raised
         except BaseException as raised:
             error = raised
-        self._finish(error)
+        try:
+            self._finish(error)
+        except Exception as defect:  # the supervisor's own
+            self._keeper.broken(defect)
         if error is not None and not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit: not a child's affair. All stop in order, then it is raised at the root.
             self._keeper.fatal(error)
-
-    async def _call_start(self) -> None:
-        if self._scope.cancel_called:
-            return
-        child = self._entry.child
-        if child.takes_status:
-            await child.start(task_status=self)
-        else:
-            await child.start()
 
     def _call_back(self) -> bool:
         try:

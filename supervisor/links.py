@@ -104,21 +104,21 @@ class ParentLink:
 class Reply:
     """Where the answer to one request arrives."""
 
-    __slots__ = ("_arrived", "_done", "_error", "_value")
+    __slots__ = ("_arrived", "_error", "_value", "done")
 
     def __init__(self) -> None:
         self._arrived: anyio.Event | None = None
-        self._done = False
+        self.done = False
         self._value: object = None
         self._error: Exception | None = None
 
     def set(self, value: object, error: Exception | None) -> None:
-        self._done, self._value, self._error = True, value, error
+        self.done, self._value, self._error = True, value, error
         if self._arrived is not None:
             self._arrived.set()
 
     async def result(self) -> Any:
-        if not self._done:
+        if not self.done:
             self._arrived = anyio.Event()
             await self._arrived.wait()
         if self._error is not None:

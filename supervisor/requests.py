@@ -70,7 +70,7 @@ class Requests(Procedures):
             error = None if self._dynamic else NotFound((*self.path, item.id))
             self._answer(item.reply, error=error)
         elif entry.waiter is not None:  # dynamic only: it is being started or stopped
-            entry.joined.append(item.reply)
+            entry.joined = (*entry.joined, item.reply)
             if entry.state is STARTING and not entry.doomed:
                 self._abort(entry)
         else:

@@ -1,12 +1,13 @@
 """What a whole tree shares, and how its root is entered and left.
 
-All tasks of a tree live in one task group, in a task that no outer cancellation reaches; the tree itself
-is data. So a cancelled or crashed body leads to the ordered stop, not to a cancellation of all children
-at once.
+The children's tasks are their supervisors' affair: no outer cancellation reaches them, and the tree itself is data. So
+a cancelled or crashed body leads to the ordered stop, not to a cancellation of all children at once, and a child that
+cannot be stopped keeps nobody from leaving.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -15,7 +16,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from supervisor.errors import Escalated, Path
+from supervisor.loops import running_loop
 from supervisor.timers import Timers
+
+logger = logging.getLogger("supervisor")
 
 
 class Tree(Protocol):
@@ -34,17 +38,20 @@ class Root:
     Args:
         random: numbers in [0, 1).
         on_leak: called when the tree has ended and these children, given up, still run.
-    """
 
-    group: TaskGroup
+    Attributes:
+        loop: where the children's tasks run.
+        timers: the clock of the whole tree.
+    """
 
     def __init__(self, random: Callable[[], float], on_leak: Callable[[list[Path]], None]) -> None:
         self.random = random
         self._on_leak = on_leak
         self._leaked: list[Path] = []
-        self.timers = Timers()
+        self.loop = running_loop()
+        self.timers = Timers(self.loop.now)
         self.on_fatal: Callable[[], None] = lambda: None
-        self._hosted = anyio.Event()  # there is a group to start children in
+        self._hosted = anyio.Event()  # the timers run
         self._settled = anyio.Event()  # booted, or never going to
         self._ended = anyio.Event()
         self._body = anyio.CancelScope()
@@ -72,9 +79,17 @@ class Root:
     def fatal(self, error: BaseException) -> None:
         """A child raised KeyboardInterrupt or the like: stop everything, then raise it where the tree was
         entered."""
+        if self._ended.is_set():  # by one that was given up
+            logger.critical("a child that outlived its tree raised", exc_info=error)
         self._fatal = self._fatal or error
         self._body.cancel()
         self.on_fatal()
+
+    def broken(self, defect: Exception) -> None:
+        """The supervision itself has failed, so no end will be told: raise the defect where the tree was entered."""
+        self._fatal = self._fatal or defect
+        self._ended.set()
+        self._body.cancel()
 
     def leaked(self, path: Path, *, still: bool) -> None:
         """A child was given up but runs on; or, at last, it has ended."""
@@ -118,14 +133,13 @@ class Root:
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as group:
-                    self.group = group
                     group.start_soon(self.timers.run)
                     self._hosted.set()
                     await self._ended.wait()
                     self.timers.stop()
                     if self._leaked:
                         self._on_leak(list(self._leaked))
-        finally:  # a defect of ours must surface, not leave the body waiting for an end that cannot come
+        finally:  # what a timer's callback or `on_leak` raises must surface, not leave the body waiting for the end
             self._hosted.set()
             self._settled.set()
             self._ended.set()

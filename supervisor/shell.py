@@ -48,6 +48,9 @@ from supervisor.timers import Timers
 
 Listener = Callable[[Event], None]
 ORDERLY = Exit(ExitKind.SHUTDOWN)
+# A child that is up at once has answered when its caller's next turn comes, and then no event is needed, which would
+# cost one more. Trio runs the tasks of a turn in random order: hence twice.
+TURNS_FOR_AN_ANSWER = 2
 
 
 class Shell:
@@ -95,7 +98,7 @@ class Shell:
         Args:
             number, last_exit: what only its own supervisor knows of it.
         """
-        core, now = self._core, anyio.current_time()
+        core, now = self._core, self._root.loop.now()
         return Snapshot(
             path=core.path,
             state=_STATES[core.phase],
@@ -112,6 +115,9 @@ class Shell:
 
     def fatal(self, error: BaseException) -> None:
         self._root.fatal(error)
+
+    def broken(self, defect: Exception) -> None:
+        self._root.broken(defect)
 
     def leaked(self, path: Path, *, still: bool) -> None:
         self._root.leaked(path, still=still)
@@ -131,9 +137,10 @@ class Shell:
         if self._delivering:
             return
         self._delivering = True
+        now = self._root.loop.now
         try:
             while self._inputs:
-                for command in self._core.receive(self._inputs.popleft(), anyio.current_time()):
+                for command in self._core.receive(self._inputs.popleft(), now()):
                     self._carry_out(command)
         finally:
             self._delivering = False
@@ -145,6 +152,9 @@ class Shell:
 
     async def _request(self, request: Request, reply: Reply) -> Any:
         self.deliver(request)
+        for _ in range(TURNS_FOR_AN_ANSWER):
+            if not reply.done:
+                await self._root.loop.turn()
         return await reply.result()
 
     def _carry_out(self, command: Command) -> None:
@@ -172,8 +182,9 @@ class Shell:
         if isinstance(entry.child.start, Nested):
             self._start_nested(entry, entry.child.start)
             return
-        life = entry.life = Incarnation(entry, self)
-        entry.context.run(partial(self._root.group.start_soon, life.live, name="/".join(entry.path)))
+        loop = self._root.loop
+        life = entry.life = Incarnation(entry, self, loop.new_scope())
+        loop.start(life.live, "/".join(entry.path), entry.context)
         if not entry.child.takes_status:
             life.started()
 

@@ -42,8 +42,9 @@ class Timers:
         stopped: whether there will be no more calls.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = anyio.current_time) -> None:
         self.stopped = False
+        self._now = now
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._changed = anyio.Event()
@@ -54,7 +55,7 @@ class Timers:
         self, seconds: float, callback: Callable[[], None], on_orphaned: Callable[[], None] | None = None
     ) -> Timer:
         """Call `callback` in `seconds`; or `on_orphaned`, if the tree ends before that and this is not cancelled."""
-        timer = Timer(self, anyio.current_time() + seconds, callback, on_orphaned)
+        timer = Timer(self, self._now() + seconds, callback, on_orphaned)
         heapq.heappush(self._heap, (timer.when, next(self._order), timer))
         if timer.when < self._wakes_at:
             self._changed.set()
@@ -89,7 +90,7 @@ class Timers:
         while self._heap:
             when, _, timer = self._heap[0]
             callback = timer.callback
-            if callback is not None and when > anyio.current_time():
+            if callback is not None and when > self._now():
                 return when
             heapq.heappop(self._heap)
             if callback is None:

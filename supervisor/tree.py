@@ -65,9 +65,10 @@ class Supervisor(Shell):
         on_event: told of all that happens in this supervisor and below it. Called synchronously, so it must be
             quick; what it raises is logged and otherwise ignored.
         on_leak: for the root. Python cannot kill a task: a child that ignores even its cancellation is given
-            up (`ChildUnstoppable`), and the others are stopped in spite of it, but its task keeps the
-            `async with` from being left. When all else has ended this is called, once, with the paths of such
-            children: the place to end the process (`os._exit`). By default a critical log line names them.
+            up (`ChildUnstoppable`), the others are stopped in spite of it, and the `async with` is left without it.
+            But neither asyncio nor trio ends its loop before that task has ended. When all else has stopped this is
+            called, once, with the paths of such children: the place to end a process (`os._exit`) that is about to
+            end anyway. By default a critical log line names them.
 
     Raises:
         RuntimeError: it is entered twice, or left by another task than entered it.

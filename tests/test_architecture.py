@@ -26,6 +26,7 @@ MAY_IMPORT = {  # of our own; inward only
 THIRD_PARTY = {"supervisor": {"anyio", "msgspec"}, "actors": {"anyio", "msgspec"}}
 NO_EVENT_LOOPS = {"asyncio", "concurrent", "multiprocessing", "selectors", "threading"}  # anyio has its own of each
 EXCEPTIONS = {
+    "supervisor/loops.py": {"asyncio", "trio"},  # tasks that belong to no group, so that no dead one keeps the others
     "supervisor/testing.py": {"asyncio", "trio", "selectors"},  # virtual time replaces the loops' clocks
     "supervisor/watchdog.py": {"threading"},  # while the loop stands still, only a thread can look
     "supervisor/prometheus.py": {"prometheus_client"},  # opt-in: nothing imports it

@@ -22,7 +22,7 @@ class Idle(Actor[str]):
 
 async def _worker(*, task_status: Incarnation) -> None:
     task_status.started()
-    await anyio.sleep_forever()
+    await anyio.Event().wait()
 
 
 def _child(number: int) -> Child:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from contextlib import suppress
+
 import anyio
 import pytest
 
+from supervisor.core import Core
+from supervisor.errors import Path
 from supervisor.incarnation import KILL_GRACE, Incarnation
 from supervisor.reports import ChildEnded, ChildFailed, ChildUnstoppable, Exit, ExitKind
 from supervisor.spec import BRUTAL_KILL, Child, Intensity, Restart, Strategy
@@ -97,6 +103,76 @@ async def test_a_child_that_does_not_die_is_replaced_all_the_same_and_its_late_e
         await anyio.sleep(99.5)  # the first one ends meanwhile, in vain
         assert (lives, tree.value("a")) == ([1, 2], 2)
     assert [event.number for event in record.of(ChildEnded) if event.path == ("root", "a")] == [1, 2]
+
+
+async def test_a_tree_is_left_without_a_child_that_swallows_every_cancellation() -> None:
+    let_go, gone = anyio.Event(), anyio.Event()
+
+    async def undying() -> None:
+        while not let_go.is_set():
+            with suppress(anyio.get_cancelled_exc_class()):
+                await let_go.wait()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+        gone.set()
+
+    record = Recorder()
+    leaks: list[list[Path]] = []
+    async with Supervisor([Child("a", undying, shutdown=0)], on_event=record, on_leak=leaks.append):
+        await settle()
+    left = (leaks, gone.is_set())
+    let_go.set()  # before any assertion: the event loop cannot end without it
+    await gone.wait()
+    assert left == ([[("root", "a")]], False)
+    assert record.names()[-4:-2] == ["ChildUnstoppable root/a", "ChildEnded root/a"]
+
+
+async def test_an_interrupt_in_a_child_that_outlived_its_tree_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def late() -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(30.0)
+        raise KeyboardInterrupt
+
+    async with Supervisor([Child("a", late, shutdown=0)], on_leak=lambda _: None):
+        await settle()
+    caplog.clear()
+    await anyio.sleep(60.0)
+    assert [record.getMessage() for record in caplog.records] == ["a child that outlived its tree raised"]
+
+
+async def test_a_defect_of_the_supervisor_is_raised_where_the_tree_was_entered(monkeypatch: pytest.MonkeyPatch) -> None:
+    defect = RuntimeError("defect")
+
+    def broken(core: Core, what: object) -> None:
+        raise defect
+
+    monkeypatch.setattr(Core, "_on_exit", broken)
+
+    async def life() -> None: ...
+
+    with pytest.raises(RuntimeError) as caught:
+        async with Supervisor([Child("a", life)]):
+            await anyio.sleep(3600.0)
+    assert caught.value is defect
+
+
+def test_an_interrupt_reaches_a_child_that_never_yields() -> None:
+    program = """
+import signal, trio
+from supervisor import Child, Supervisor
+
+async def busy():
+    signal.raise_signal(signal.SIGINT)
+    while True: pass
+
+async def main():
+    async with Supervisor([Child("busy", busy)]):
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert ran.stderr.splitlines()[-1] == "KeyboardInterrupt"
 
 
 async def test_an_exception_group_of_the_body_comes_out_as_it_is() -> None:

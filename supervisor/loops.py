@@ -1,0 +1,71 @@
+"""What is taken from the event loops themselves, because anyio's own would cost the tree its promises or its speed.
+
+A task group waits for each of its tasks, and Python cannot kill a task: one child that ignores its cancellation would
+keep everybody in the `async with` for ever. So a child's task is in no group. What groups are for, that nothing is lost
+and nothing is left behind, is the supervisor's work: it keeps each child until its end, and no tree is left before.
+Such a task also costs half as much, in time and in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import anyio
+
+Life: TypeAlias = Callable[[], Coroutine[Any, Any, None]]  # the whole of a task; it must never raise
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The event loop that a tree runs in.
+
+    Attributes:
+        start: run a life in a task of this name and in a copy of this context.
+        now: the time in seconds, as `anyio.current_time` but without the search for the loop.
+        new_scope: `anyio.CancelScope`, likewise.
+        turn: `anyio.lowlevel.checkpoint`, likewise.
+    """
+
+    start: Callable[[Life, str, Context], None]
+    now: Callable[[], float]
+    new_scope: Callable[[], anyio.CancelScope]
+    turn: Callable[[], Coroutine[Any, Any, None]]
+
+
+def running_loop() -> Loop:
+    """The loop that this is called in."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return _trio_loop()
+    return _asyncio_loop(loop)
+
+
+def _asyncio_loop(loop: asyncio.AbstractEventLoop) -> Loop:
+    alive = set[asyncio.Task[None]]()  # the loop itself keeps only weak references
+    forget = alive.discard
+
+    def start(life: Life, name: str, context: Context) -> None:
+        task = loop.create_task(life(), name=name, context=context.copy())
+        alive.add(task)
+        task.add_done_callback(forget, context=context)
+
+    return Loop(start, loop.time, type(anyio.CancelScope()), partial(asyncio.sleep, 0))
+
+
+def _trio_loop() -> Loop:
+    import trio
+
+    @trio.lowlevel.disable_ki_protection  # system tasks have it, but Ctrl-C must reach a child that never yields
+    async def interruptible(life: Life) -> None:
+        await life()
+
+    def start(life: Life, name: str, context: Context) -> None:
+        trio.lowlevel.spawn_system_task(interruptible, life, name=name, context=context.copy())
+
+    return Loop(start, trio.current_time, type(anyio.CancelScope()), trio.lowlevel.checkpoint)
