@@ -7,7 +7,7 @@ waits, sleeps or starts anything: commands go to `_out`, and time is `_now`.
 from __future__ import annotations
 
 import reprlib
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable
 from enum import Enum
 from typing import TypeAlias, TypeVar
@@ -88,6 +88,7 @@ class Lives:
         self._concurrent = self._dynamic and not options.one_at_a_time
         self._window = Window(options.intensity)
         self._entries: dict[str, Entry] = {}  # in start order
+        self._significant: OrderedDict[str, Entry] = OrderedDict()  # in no order that matters
         self._inbox: deque[Pending] = deque()
         self._out: list[Command] = []
         self._busy = 0  # procedures under way
@@ -120,11 +121,14 @@ class Lives:
 
     def _add(self, child: Child, context: object, name: str) -> Entry:
         entry = self._entries[child.id] = Entry((*self.path, name), child, context)
+        if child.significant:
+            self._significant[child.id] = entry
         return entry
 
     def _remove(self, entry: Entry) -> None:
         self._release_probe(entry)
         del self._entries[entry.child.id]
+        self._significant.pop(entry.child.id, None)
         for reply in entry.joined:
             self._answer(reply)
 

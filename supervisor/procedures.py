@@ -139,9 +139,15 @@ class Procedures(Lives):
             yield from self._end(Exit(ExitKind.SHUTDOWN))
 
     def _significant_left(self) -> bool:
+        """Whether one of those that must all have ended is alive; looks on from where it last found one."""
         if self._options.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT:
             return False
-        return any(e.child.significant and e.state is not STOPPED for e in self._entries.values())
+        for _ in range(len(self._significant)):
+            id, entry = next(iter(self._significant.items()))
+            if entry.state is not STOPPED:
+                return True
+            self._significant.move_to_end(id)
+        return False
 
     def _restart(self, entry: Entry, error: BaseException | None, policy: Policy) -> Steps:
         if entry.budget is not None and not entry.budget.allow(self._now):
