@@ -22,7 +22,7 @@ from actors.speech.messages import (
     SessionMessage,
     Stop,
 )
-from actors.speech.policies import SPEECH_POLICIES
+from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.recogniser import Recogniser
@@ -168,14 +168,14 @@ class Sessions:
             strategy=Strategy.REST_FOR_ONE,
             auto_shutdown=AutoShutdown.ANY_SIGNIFICANT,
             intensity=SESSION_BUDGET,
-            policies=SPEECH_POLICIES,
+            policies=SESSION_POLICIES,
             restart=Restart.TEMPORARY,
         )
 
     def _on_event(self, event: Event) -> None:
         match event:
             case ChildFailed(path=(*_, tree, "recogniser"), exit=Exit(error=Exception() as error)):
-                directive = SPEECH_POLICIES.lookup(error).directive
+                directive = SESSION_POLICIES.lookup(error).directive
                 if (session := self._live.get(tree.removeprefix(PREFIX))) is not None:
                     session.recogniser_down(RecogniserDown(error, directive))
             case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):
