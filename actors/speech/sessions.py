@@ -101,6 +101,7 @@ class Sessions:
         pool: where the sessions' recognisers get their backends.
         max_sessions: how many may live at the same time.
         log_seconds: unsettled audio a session holds before its client has to wait.
+        actor: makes the actor of a session, for each of its lives.
     """
 
     def __init__(
@@ -110,11 +111,13 @@ class Sessions:
         *,
         max_sessions: int,
         log_seconds: float,
+        actor: Callable[[SessionRecord], SessionActor] = SessionActor,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
         self._max_sessions = max_sessions
         self._log_seconds = log_seconds
+        self._actor = actor
         self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -158,7 +161,7 @@ class Sessions:
             [
                 actor_child(
                     "session",
-                    lambda: SessionActor(record),
+                    lambda: self._actor(record),
                     ref=ref,
                     restart=Restart.TRANSIENT,
                     significant=True,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from actors.speech.catalogue import CATALOGUE, Action, Entry, Fault, Retry
+from actors.speech.injection import OPPORTUNITIES
 from actors.speech.policies import GROWING, QUOTA
 from transport.expected import ExpectedError
 
@@ -111,7 +112,15 @@ def _facts(entry: Entry) -> dict[str, str]:
         "users read": entry.message,
         "clients do": f"{entry.action.value}: {_ACTIONS[entry.action]}",
         "close code": f"{entry.close}, if it ends the session" if entry.close else "none: the connection stays open",
+        **_injected(entry),
     }
+
+
+def _injected(entry: Entry) -> dict[str, str]:
+    opportunity = OPPORTUNITIES.get(entry.code)
+    if opportunity is None:
+        return {}
+    return {"injected by": f"`voxtree serve --inject {entry.code}:P`, P: the probability for each {opportunity.value}"}
 
 
 def _json(value: Entry | list[Entry]) -> str:
@@ -129,5 +138,6 @@ Every error that voxtree can show, as `voxtree errors` tells it too. This file i
 `voxtree errors --markdown > docs/errors.md`; what it says stands in `actors/speech/catalogue.py`.
 
 Logs and the `error` and `status` messages of [the protocol](protocol.md) carry the code. Users read the sentence; what
-a backend really said is in the log line alone."""
+a backend really said is in the log line alone. Most can be raised on purpose, to see what becomes of them: `injected
+by` says how."""
 _LEGEND = "\n\n".join([_legend("fault", _FAULTS), _legend("voxtree does", _RETRIES), _legend("clients do", _ACTIONS)])
