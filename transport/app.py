@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import logging
+import random
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from actors.speech.errors import SpeechError
+from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.policies import SPEECH_POLICIES
 from actors.speech.pool import BackendPool
-from actors.speech.ports import Tier
+from actors.speech.ports import RecognitionBackend, Tier
+from actors.speech.record import SessionRecord
+from actors.speech.session import SessionActor
 from actors.speech.sessions import Sessions
 from supervisor.errors import Path as TreePath
 from supervisor.errors import StartFailed
@@ -26,7 +31,9 @@ from transport.front_door import FrontDoor
 from transport.logs import log_event
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
-from transport.settings import Embedded, Settings
+from transport.settings import Embedded, Inject, Settings
+
+_log = logging.getLogger(__name__)
 
 EMBEDDED_CATCH_UP = 20.0  # times real time; it reads no faster than it recognises, so its own pace is the limit
 EMBEDDED_PATIENCE = 20.0  # seconds; it shares its cores with everything here, and a dead one is seen by its process
@@ -54,16 +61,18 @@ class App:
         on_leak: Callable[[list[TreePath]], None] | None = None,
     ) -> None:
         self._listener = listener
+        self.faults = _faults(settings.inject)
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
         self._backends = [RivaBackend(endpoint) for endpoint in self._endpoints(settings)]
-        self.pool = BackendPool(self._backends)
+        self.pool = BackendPool(self._recognition_backends())
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
             max_sessions=settings.session.max_sessions or self.pool.capacity,
             log_seconds=settings.session.log_seconds,
+            actor=self._session_actor,
         )
-        self.front_door = FrontDoor(settings.server, settings.session, self.sessions)
+        self.front_door = FrontDoor(settings.server, settings.session, self.sessions, faults=self.faults)
         self.tree = Supervisor(
             self._children(settings),
             name="voxtree",
@@ -92,6 +101,14 @@ class App:
             finish_timeout=EMBEDDED_PATIENCE,
         )
         return [*settings.backends, embedded]
+
+    def _recognition_backends(self) -> Sequence[RecognitionBackend]:
+        if self.faults is None:
+            return self._backends
+        return [FaultyBackend(backend, self.faults) for backend in self._backends]
+
+    def _session_actor(self, record: SessionRecord) -> SessionActor:
+        return SessionActor(record) if self.faults is None else FaultySessionActor(record, self.faults)
 
     def _children(self, settings: Settings) -> list[Child]:
         children = [Child("embedded", self.embedded.run)] if self.embedded is not None else []
@@ -155,6 +172,18 @@ async def serving(
                 raise CannotStart(str(error)) from failed
             case _:
                 raise
+
+
+def _faults(wanted: Inject) -> Faults | None:
+    if not any(wanted.rates.values()):
+        return None
+    faults = Faults(wanted.rates, random=random.Random(wanted.seed).random, on_fault=_log_fault)
+    _log.warning("ERRORS ARE INJECTED ON PURPOSE: %s", faults)
+    return faults
+
+
+def _log_fault(error: SpeechError, whom: str) -> None:
+    _log.warning("injected into %s: %s", whom, error, extra={"code": error.code})
 
 
 def _embedded(wanted: Embedded) -> EmbeddedRecogniser:

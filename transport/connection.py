@@ -20,6 +20,7 @@ from actors.speech.errors import (
     SpeechError,
     UnexpectedError,
 )
+from actors.speech.injection import Faults, Opportunity
 from actors.speech.messages import Audio, Done, Finalize, Problem, Ready, SessionEvent, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat
@@ -98,6 +99,7 @@ class Connection:
         *,
         close_timeout: float,
         write_timeout: float,
+        faults: Faults | None = None,
     ) -> None:
         self.session_id = session_id
         self._socket = socket
@@ -106,7 +108,9 @@ class Connection:
         self._limits = limits
         self._close_timeout = close_timeout
         self._write_timeout = write_timeout
-        self._intake = Intake(codec, limits)
+        self._intake = Intake(codec, limits, None if faults is None else lambda: self._fault(Opportunity.AUDIO))
+        self._faults = faults
+        self._receive = self._intake.receive if faults is None else self._receive_by_chance
         self._link: SessionLink | None = None
         self._audio_format = AudioFormat()
         self._held_up = False  # the session takes no audio just now, so the client may well be silent
@@ -156,11 +160,25 @@ class Connection:
 
     async def _read(self) -> _Ending:
         while True:
-            for step in self._intake.receive(await self._socket.recv()):
+            for step in self._receive(await self._socket.recv()):
                 if isinstance(step, Audio):
                     await self._hand_over(step.pcm)
                 elif (ending := await self._carry_out(step)) is not None:
                     return ending
+
+    def _receive_by_chance(self, message: str | bytes) -> list[Step]:
+        """What follows from a message, if no fault befalls it."""
+        match self._fault(Opportunity.MESSAGE):
+            case None:
+                return self._intake.receive(message)
+            case ClientDisconnected():
+                self._socket.transport.abort()
+                return []
+            case error:
+                return [Refuse(error, fatal=False)]
+
+    def _fault(self, opportunity: Opportunity) -> SpeechError | None:
+        return None if self._faults is None else self._faults.draw(opportunity, self.session_id)
 
     async def _hand_over(self, pcm: bytes) -> None:
         if self._link is not None and not self._draining:
@@ -199,6 +217,8 @@ class Connection:
 
     async def _open(self, step: Open) -> None:
         self._audio_format = step.audio
+        if (error := self._fault(Opportunity.SESSION)) is not None:
+            raise error
         self._link = await self._taken(self._sessions.open(self.session_id, step.config))
         self._tasks.start_soon(self._until_end, self._write)
         if self._draining:

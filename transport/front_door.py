@@ -22,6 +22,7 @@ from websockets.asyncio.server import serve as websockets_serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from actors.speech.injection import Faults
 from transport.connection import Connection, SessionLink, Sessions
 from transport.expected import ExpectedError
 from transport.settings import Server as ServerSettings
@@ -86,6 +87,7 @@ class FrontDoor:
         session: what one client may do.
         sessions: where the clients' sessions come from.
         max_message_bytes: what is read of one message at most; beyond it the connection ends.
+        faults: what befalls clients on purpose.
     """
 
     def __init__(
@@ -96,10 +98,12 @@ class FrontDoor:
         *,
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = 4 * 1024 * 1024,
+        faults: Faults | None = None,
     ) -> None:
         self._settings = server
         self._sessions = sessions
         self._patience = patience
+        self._faults = faults
         self._limits = Limits(
             max_chunk_bytes=session.max_chunk_bytes,
             max_message_bytes=max_message_bytes,
@@ -176,6 +180,7 @@ class FrontDoor:
             self._limits,
             close_timeout=self._patience.close,
             write_timeout=self._patience.reading,
+            faults=self._faults,
         )
         self._connections.add(connection)
         try:

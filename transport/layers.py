@@ -181,6 +181,12 @@ class _Checker:
             return self.struct(kind, node, path)
         if get_origin(kind) is tuple and _is_struct(get_args(kind)[0]):
             return self._structs(get_args(kind)[0], node, path)
+        if get_origin(kind) is dict and node.setting is not None and node.setting.text:
+            table = _split(node.setting)
+            if table is None:
+                what = f"expected NAME:VALUE, or several with commas between them, got {_shown(node.setting, path)}"
+                return self._problem(node, path, what)
+            node = table
         if get_origin(kind) is dict and node.setting is None:
             each = get_args(kind)[1]
             return {name: self._value(each, child, (*path, name)) for name, child in node.children.items()}
@@ -211,6 +217,18 @@ class _Checker:
         where = [node.source] if node.setting or node.children else []
         self.problems.append(": ".join([*where, *([".".join(path)] if path else []), what]))
         return None
+
+
+def _split(setting: Setting) -> _Node | None:
+    """The table in `a:1,b:2`; None: that is not how it is written."""
+    table = _Node()
+    for item in filter(str.strip, setting.value.split(",")):
+        name, colon, value = item.partition(":")
+        if not colon:
+            return None
+        path = (*setting.path, name.strip())
+        table.put(path[-1:], Setting(path, value.strip(), setting.source, text=True))
+    return table
 
 
 def _is_struct(kind: Any) -> bool:

@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from actors.speech.injection import check_rates
 from transport.layers import Setting, SettingsError, check, from_environment, from_toml
 from transport.riva.channel import Endpoint
 
-__all__ = ["Embedded", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
+__all__ = ["Embedded", "Inject", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
 
 PREFIX = "VOXTREE__"  # VOXTREE__SERVER__PORT=9000
 CONFIG = "VOXTREE_CONFIG"  # the file, when --config names none
@@ -21,6 +22,7 @@ CONFIG = "VOXTREE_CONFIG"  # the file, when --config names none
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=320, le=4 * 1024 * 1024)]  # from 10 ms at 16 kHz to what is ever read
 
 
@@ -72,6 +74,21 @@ class Embedded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     threads: Count | None = None
 
 
+class Inject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Errors raised on purpose, to see what becomes of them; not on a server that people rely on.
+
+    Attributes:
+        rates: by code, the probability for each of its opportunities, which `voxtree errors CODE` names.
+        seed: of the random numbers; None: other ones each time.
+    """
+
+    rates: dict[str, Probability] = {}
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_rates(self.rates)
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is logged, on stderr."""
 
@@ -86,6 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session: Session = Session()
     backends: tuple[Endpoint, ...] = ()
     embedded: Embedded = Embedded()
+    inject: Inject = Inject()
     log: Log = Log()
 
     def __post_init__(self) -> None:

@@ -22,6 +22,18 @@ class Severity(Enum):
     CRITICAL = "CRITICAL"
 
 
+class Fault(Enum):
+    """Who has to do something about it, if it should not happen again."""
+
+    CLIENT = "client"  # what the client sent, or how it behaves
+    NETWORK = "network"
+    BACKEND = "backend"
+    CONFIG = "config"  # what was asked for and what is deployed do not fit
+    QUOTA = "quota"  # what was paid for, or set as a limit, is used up
+    US = "us"  # voxtree
+    UNKNOWN = "unknown"
+
+
 class Retry(Enum):
     """What voxtree itself does about it."""
 
@@ -55,6 +67,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     name: str
     severity: Severity
+    fault: Fault
     message: str
     retry: Retry
     action: Action
@@ -69,159 +82,191 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _entry(
-    code: str, name: str, severity: Severity, message: str, retry: Retry, action: Action, close: int | None,
-    meaning: str, remedy: str,
+    code: str, name: str, severity: Severity, fault: Fault, message: str, retry: Retry, action: Action,
+    close: int | None, meaning: str, remedy: str,
 ) -> Entry:  # fmt: skip
     return Entry(
-        code=code, name=name, severity=severity, message=message, retry=retry, action=action, close=close,
-        meaning=meaning, remedy=remedy,
+        code=code, name=name, severity=severity, fault=fault, message=message, retry=retry, action=action,
+        close=close, meaning=meaning, remedy=remedy,
     )  # fmt: skip
 
 
 _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 _ROWS = (
     _entry(
-        "CONN_001", "CONN_CLIENT_DISCONNECT", _INFO,
+        "CONN_001", "CONN_CLIENT_DISCONNECT", _INFO, Fault.NETWORK,
         "Connection closed", Retry.KEEP_FOR_RESUME, Action.RECONNECT, None,
         "The client's connection ended without `stop`: closed, reset, or silent on a ping.",
         "Nothing, unless it happens to many at once: then look at the network or a proxy's idle timeout.",
     ),
     _entry(
-        "CONN_002", "CONN_TIMEOUT", _WARNING,
+        "CONN_002", "CONN_TIMEOUT", _WARNING, Fault.CLIENT,
         "Connection timed out. Please reconnect.", Retry.KEEP_FOR_RESUME, Action.RECONNECT, 4408,
         "The client sent nothing (no `start`, no audio, no ping) for longer than `session.idle_timeout`.",
         "Clients should send silence while muted. Raise `session.idle_timeout` if pauses are expected.",
     ),
     _entry(
-        "CONN_003", "CONN_INVALID_MESSAGE", _ERROR,
+        "CONN_003", "CONN_INVALID_MESSAGE", _ERROR, Fault.CLIENT,
         "Invalid message format", Retry.CONTINUE, Action.FIX_CONFIG, 1008,
         "The client sent a message that is not part of the protocol: bad JSON, unknown event, wrong field.",
         "Fix the client; the event's `detail` names the field. Five such messages end the connection.",
     ),
     _entry(
-        "CONN_005", "CONN_SERVER_BUSY", _WARNING,
+        "CONN_005", "CONN_SERVER_BUSY", _WARNING, Fault.US,
         "The service is busy. Please try again shortly.", Retry.NONE, Action.RETRY, 1013,
         "All `session.max_sessions` sessions are taken, so this one was refused before it began.",
         "Add capacity, or raise `session.max_sessions` if CPU and backend streams allow it.",
     ),
     _entry(
-        "CONN_006", "CONN_GOING_AWAY", _INFO,
+        "CONN_006", "CONN_GOING_AWAY", _INFO, Fault.US,
         "The service is restarting. Please reconnect.", Retry.KEEP_FOR_RESUME, Action.RECONNECT, 1012,
         "This server is shutting down and ends its sessions.",
         "Nothing: clients reconnect to the next server.",
     ),
     _entry(
-        "CONN_007", "CONN_SLOW_CONSUMER", _WARNING,
+        "CONN_007", "CONN_SLOW_CONSUMER", _WARNING, Fault.CLIENT,
         "Your connection is too slow to receive the transcript.", Retry.NONE, Action.RECONNECT, 1008,
         "The client stopped reading; interim results were dropped first, then its unread finals filled the outbox.",
         "Look at the client's network, or at a client that never reads.",
     ),
     _entry(
-        "CONN_009", "CONN_SESSION_IN_USE", _WARNING,
+        "CONN_009", "CONN_SESSION_IN_USE", _WARNING, Fault.CLIENT,
         "This session is already open elsewhere.", Retry.NONE, Action.NEW_SESSION, 4409,
         "A second connection asked for the id of a session that is connected.",
         "Give each session an id of its own (a UUID), or connect to /transcribe and let the server name it.",
     ),
     _entry(
-        "RIVA_001", "RIVA_CONNECTION_FAILED", _CRITICAL,
+        "RIVA_001", "RIVA_CONNECTION_FAILED", _CRITICAL, Fault.BACKEND,
         "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1013,
         "A recognition endpoint could not be reached: refused, unknown host, or no answer while connecting.",
         "Check that Riva runs and that `address` is right: `voxtree doctor`.",
     ),
     _entry(
-        "RIVA_002", "RIVA_MODEL_NOT_FOUND", _ERROR,
+        "RIVA_002", "RIVA_MODEL_NOT_FOUND", _ERROR, Fault.CONFIG,
         "Language not supported", Retry.NONE, Action.FIX_CONFIG, 4404,
         "No streaming model for the session's language (or `model`) is loaded at the endpoint.",
         "Ask for a language that `voxtree doctor` lists, or deploy its model to Riva.",
     ),
     _entry(
-        "RIVA_003", "RIVA_QUOTA_EXCEEDED", _WARNING,
+        "RIVA_003", "RIVA_QUOTA_EXCEEDED", _WARNING, Fault.QUOTA,
         "Service capacity reached. Please try again later.", Retry.RATE_LIMIT, Action.NONE, 1013,
         "The endpoint refused the stream because its quota or its streams are used up.",
         "Add endpoints or quota; lower `max_streams` to what the endpoint really carries.",
     ),
     _entry(
-        "RIVA_004", "RIVA_NOT_AUTHORIZED", _CRITICAL,
+        "RIVA_004", "RIVA_NOT_AUTHORIZED", _CRITICAL, Fault.CONFIG,
         "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1011,
         "The endpoint refused our credentials, or TLS could not be agreed.",
         "Check the endpoint's key, certificates and `tls` settings; other endpoints are used meanwhile.",
     ),
     _entry(
-        "RIVA_005", "RIVA_STREAM_LOST", _ERROR,
+        "RIVA_005", "RIVA_STREAM_LOST", _ERROR, Fault.BACKEND,
         "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
         "A running stream broke: the backend ended, dropped the connection or closed the stream early.",
         "Nothing for a single one: the audio is replayed. If it repeats, look at the backend's log.",
     ),
     _entry(
-        "RIVA_006", "RIVA_STALLED", _ERROR,
+        "RIVA_006", "RIVA_STALLED", _ERROR, Fault.BACKEND,
         "The speech service is slow. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
         "The backend accepted audio and answered nothing in time.",
         "Look at the backend's GPU and queue: a hung or overloaded process looks like this.",
     ),
     _entry(
-        "RIVA_007", "RIVA_NOT_READY", _WARNING,
+        "RIVA_007", "RIVA_NOT_READY", _WARNING, Fault.BACKEND,
         "The speech service is starting. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, 1013,
-        "The backend is up but still loading its models, or draining.",
+        "The backend is up but cannot recognise anything yet: it is still loading its models.",
         "Wait; if it lasts for minutes, look at the backend's log.",
     ),
     _entry(
-        "RIVA_008", "RIVA_OUT_OF_MEMORY", _CRITICAL,
+        "RIVA_008", "RIVA_OUT_OF_MEMORY", _CRITICAL, Fault.BACKEND,
         "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
         "The backend's GPU (or its host) ran out of memory.",
         "Lower the endpoint's `max_streams`, or give the model a larger GPU.",
     ),
     _entry(
-        "RIVA_009", "RIVA_INFERENCE_FAILED", _ERROR,
+        "RIVA_009", "RIVA_INFERENCE_FAILED", _ERROR, Fault.BACKEND,
         "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
         "The backend's model failed on a request.",
         "Look at the backend's log; restart it if this repeats.",
     ),
     _entry(
-        "RIVA_010", "RIVA_CONFIG_REJECTED", _ERROR,
+        "RIVA_010", "RIVA_CONFIG_REJECTED", _ERROR, Fault.CONFIG,
         "The speech service does not support these settings.", Retry.NONE, Action.FIX_CONFIG, 1008,
         "The backend rejected the recognition settings of the session.",
         "The log line carries the backend's own words; fix the client's `config` or the endpoint's settings.",
     ),
     _entry(
-        "RIVA_011", "RIVA_SEQUENCE_EXPIRED", _INFO,
+        "RIVA_011", "RIVA_SEQUENCE_EXPIRED", _INFO, Fault.US,
         "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
         "The backend had released the stream because no audio came for a while.",
         "Nothing: a new stream is opened at once.",
     ),
     _entry(
-        "RIVA_012", "RIVA_WRONG_ENDPOINT", _CRITICAL,
+        "RIVA_012", "RIVA_WRONG_ENDPOINT", _CRITICAL, Fault.CONFIG,
         "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, 1011,
         "What answers at the endpoint's address is not Riva's speech service.",
         "Check `address`: Riva's gRPC port is 50051 by default, not its HTTP port 9000.",
     ),
     _entry(
-        "RIVA_013", "RIVA_NO_BACKEND", _CRITICAL,
+        "RIVA_013", "RIVA_NO_BACKEND", _CRITICAL, Fault.BACKEND,
         "Transcription is delayed. Keep talking, the words will follow.", Retry.BACKOFF, Action.NONE, 1013,
         "No endpoint can take a stream at the moment; sessions hold their audio and wait.",
         "Bring a backend back (`voxtree doctor` says what each one answers), or add one.",
     ),
     _entry(
-        "AUDIO_001", "AUDIO_INVALID_FORMAT", _ERROR,
+        "RIVA_014", "RIVA_BACKEND_OVERLOAD", _WARNING, Fault.BACKEND,
+        "The speech service is busy. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
+        "The backend has more to do than it can: its queue turns requests away, or they expire in it.",
+        "Lower the endpoint's `max_streams` to what it really carries, or add endpoints.",
+    ),
+    _entry(
+        "RIVA_015", "RIVA_BACKEND_DRAINING", _INFO, Fault.BACKEND,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
+        "The backend is shutting down in order and takes no new streams.",
+        "Nothing: the stream moves to another backend, or waits until this one is back.",
+    ),
+    _entry(
+        "RIVA_016", "RIVA_KEEPALIVE_REJECTED", _WARNING, Fault.US,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.NOW, Action.NONE, None,
+        "The endpoint, or a proxy before it, cut the connection because it was pinged more often than it allows.",
+        "Nothing for a single one: the next connection is pinged half as often. If it repeats, let the server or proxy "
+        "allow a ping every 10 s (`grpc.http2.min_ping_interval_without_data_ms` in servers built on gRPC's C core).",
+    ),
+    _entry(
+        "RIVA_099", "RIVA_UNCLASSIFIED", _ERROR, Fault.UNKNOWN,
+        "Reconnecting to the speech service. Keep talking, nothing is lost.", Retry.BACKOFF, Action.NONE, None,
+        "The backend ended the stream with a status that no other row describes.",
+        "Please report it with the log line, which has the backend's own words, so that it gets a row.",
+    ),
+    _entry(
+        "AUDIO_001", "AUDIO_INVALID_FORMAT", _ERROR, Fault.CLIENT,
         "Invalid audio format. Please use PCM16.", Retry.NONE, Action.FIX_CONFIG, 1003,
         "The audio is in an encoding, rate or channel count that voxtree does not take.",
         "Send PCM16, mu-law or A-law at 8 to 48 kHz, one or two channels.",
     ),
     _entry(
-        "AUDIO_002", "AUDIO_CHUNK_TOO_LARGE", _WARNING,
+        "AUDIO_002", "AUDIO_CHUNK_TOO_LARGE", _WARNING, Fault.CLIENT,
         "Audio chunk too large", Retry.CONTINUE, Action.FIX_CONFIG, 1009,
-        "One message held more audio than `session.max_chunk_bytes`; it was not used.",
+        "One message held more audio than `session.max_chunk_bytes`; it was not used. Or, on the way to or from a "
+        "backend, a message was larger than the other side takes.",
         "Send audio in messages of 20 to 200 ms.",
     ),
     _entry(
-        "AUDIO_003", "AUDIO_PROCESSING_FAILED", _ERROR,
+        "AUDIO_003", "AUDIO_PROCESSING_FAILED", _ERROR, Fault.CLIENT,
         "Failed to process audio", Retry.CONTINUE, Action.FIX_CONFIG, None,
         "One audio message could not be decoded (odd byte count, bad base64, empty); it was not used.",
         "Send whole samples in each message; the event's `detail` says what was wrong.",
     ),
     _entry(
-        "UNKNOWN", "UNKNOWN", _CRITICAL,
+        "AUDIO_004", "AUDIO_LOST", _ERROR, Fault.BACKEND,
+        "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
+        "No backend took the audio while there was room to hold it; the client got a `gap` with the exact place.",
+        "Bring a backend back (`voxtree doctor`); raise `session.log_seconds`, or add a fallback, for the next time.",
+    ),
+    _entry(
+        "UNKNOWN", "UNKNOWN", _CRITICAL, Fault.US,
         "An unexpected error occurred", Retry.RESTART, Action.NEW_SESSION, 1011,
-        "A defect in voxtree, or an error of a backend that no row describes.",
+        "A defect in voxtree.",
         "Please report it with the log line, which has the traceback.",
     ),
 )  # fmt: skip

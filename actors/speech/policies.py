@@ -22,6 +22,14 @@ _BY_RETRY = {
     Retry.RESTART: Policy(Directive.RESTART),
 }
 
-SPEECH_POLICIES = PolicyTable(
-    {code: _BY_RETRY[entry.retry] for code, entry in CATALOGUE.items()}, default=_BY_RETRY[UNKNOWN.retry]
-)
+_POLICIES = {code: _BY_RETRY[entry.retry] for code, entry in CATALOGUE.items()}
+
+SPEECH_POLICIES = PolicyTable(_POLICIES, default=_BY_RETRY[UNKNOWN.retry])
+
+# Inside a session's tree an error is never passed over: "the session goes on" is said of one message, but what has
+# failed here is a stream, and without a new one the session would not.
+SESSION_POLICIES = PolicyTable(
+    {code: _BY_RETRY[Retry.BACKOFF] if policy.directive is Directive.CONTINUE else policy
+     for code, policy in _POLICIES.items()},
+    default=_BY_RETRY[UNKNOWN.retry],
+)  # fmt: skip

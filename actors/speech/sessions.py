@@ -22,7 +22,7 @@ from actors.speech.messages import (
     SessionMessage,
     Stop,
 )
-from actors.speech.policies import SPEECH_POLICIES
+from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.recogniser import Recogniser
@@ -101,6 +101,7 @@ class Sessions:
         pool: where the sessions' recognisers get their backends.
         max_sessions: how many may live at the same time.
         log_seconds: unsettled audio a session holds before its client has to wait.
+        actor: makes the actor of a session, for each of its lives.
     """
 
     def __init__(
@@ -110,11 +111,13 @@ class Sessions:
         *,
         max_sessions: int,
         log_seconds: float,
+        actor: Callable[[SessionRecord], SessionActor] = SessionActor,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
         self._max_sessions = max_sessions
         self._log_seconds = log_seconds
+        self._actor = actor
         self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -158,7 +161,7 @@ class Sessions:
             [
                 actor_child(
                     "session",
-                    lambda: SessionActor(record),
+                    lambda: self._actor(record),
                     ref=ref,
                     restart=Restart.TRANSIENT,
                     significant=True,
@@ -168,14 +171,14 @@ class Sessions:
             strategy=Strategy.REST_FOR_ONE,
             auto_shutdown=AutoShutdown.ANY_SIGNIFICANT,
             intensity=SESSION_BUDGET,
-            policies=SPEECH_POLICIES,
+            policies=SESSION_POLICIES,
             restart=Restart.TEMPORARY,
         )
 
     def _on_event(self, event: Event) -> None:
         match event:
             case ChildFailed(path=(*_, tree, "recogniser"), exit=Exit(error=Exception() as error)):
-                directive = SPEECH_POLICIES.lookup(error).directive
+                directive = SESSION_POLICIES.lookup(error).directive
                 if (session := self._live.get(tree.removeprefix(PREFIX))) is not None:
                     session.recogniser_down(RecogniserDown(error, directive))
             case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
 from actors.speech import errors
-from actors.speech.catalogue import CATALOGUE, Action, Retry, Severity
+from actors.speech.catalogue import CATALOGUE, Action, Fault, Retry, Severity
 from actors.speech.errors import SpeechError
-from actors.speech.policies import SPEECH_POLICIES
+from actors.speech.policies import SESSION_POLICIES, SPEECH_POLICIES
 from supervisor.policy import Directive
 
+ROOT = Path(__file__).parent.parent.parent
 FRAMEWORK = [
     ("CONN_001", "CONN_CLIENT_DISCONNECT", "INFO", "Connection closed", "keep_for_resume"),
     ("CONN_002", "CONN_TIMEOUT", "WARNING", "Connection timed out. Please reconnect.", "keep_for_resume"),
@@ -39,6 +42,21 @@ def test_every_row_has_one_exception_and_every_exception_a_row() -> None:
     assert all(cls.__module__ == errors.__name__ for cls in CLASSES)
 
 
+def test_no_exception_is_without_a_place_that_raises_it() -> None:
+    used = {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for package in ("actors", "transport")
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+    assert {cls.__name__ for cls in CLASSES} - used <= {"AudioLost"}  # of the log's bound, which is to come
+
+
+def test_every_fault_has_an_error() -> None:
+    assert {entry.fault for entry in CATALOGUE.values()} == set(Fault)
+
+
 def test_names_are_unique_and_begin_with_the_family() -> None:
     assert len({entry.name for entry in CATALOGUE.values()}) == len(CATALOGUE)
     assert all(entry.name.startswith(entry.family) for entry in CATALOGUE.values())
@@ -59,6 +77,12 @@ def test_close_codes_are_ones_a_server_may_send() -> None:
     assert all(1000 <= code < 5000 and code not in (1004, 1005, 1006, 1015) for code in closes)
 
 
+def test_the_protocol_names_every_close_code() -> None:
+    named = (ROOT / "docs" / "protocol.md").read_text().partition("Close codes: ")[2].partition("\n\n")[0]
+    closes = {entry.close for entry in CATALOGUE.values() if entry.close is not None}
+    assert {int(code) for code in re.findall(r"\b\d{4}\b", named)} == closes | {1000}
+
+
 def test_an_error_that_ends_a_session_has_a_close_code() -> None:
     ending = [entry for entry in CATALOGUE.values() if entry.retry is Retry.NONE]
     assert all(entry.close is not None for entry in ending)
@@ -77,6 +101,13 @@ def test_a_supervisor_finds_the_policy_of_every_row(cls: type[SpeechError]) -> N
         Retry.RESTART: Directive.RESTART,
     }
     assert directive is expected[cls.entry.retry]
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.entry.code)
+def test_in_a_session_every_failure_has_a_consequence(cls: type[SpeechError]) -> None:
+    general, here = SPEECH_POLICIES.lookup(cls()), SESSION_POLICIES.lookup(cls())
+    assert here == general or (general.directive, here.directive) == (Directive.CONTINUE, Directive.BACKOFF)
+    assert here.directive is not Directive.CONTINUE
 
 
 def test_an_error_says_its_facts_in_one_line() -> None:

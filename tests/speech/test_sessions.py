@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.speech.errors import (
+    ChunkTooLarge,
     ConnectionFailed,
     ModelNotFound,
     ServerBusy,
@@ -128,6 +129,16 @@ async def test_a_second_backend_takes_over_from_the_first() -> None:
     async with running(failing, healthy) as sessions:
         events = await converse(await sessions.open("s1", CONFIG), speech(1, 12))
     assert words(events) == " ".join(map(str, range(1, 13)))
+
+
+async def test_a_stream_that_fails_of_what_a_session_survives_is_replaced_all_the_same() -> None:
+    def fail(stream: int, heard: int) -> SpeechError | None:
+        return ChunkTooLarge() if stream == 1 and heard > WORD else None
+
+    async with running(FakeBackend(fail=fail)) as sessions:
+        with anyio.fail_after(60):
+            events = await converse(await sessions.open("s1", CONFIG), speech(1, 5))
+    assert words(events) == "1 2 3 4 5"
 
 
 async def test_an_error_without_remedy_ends_the_session_and_says_which() -> None:

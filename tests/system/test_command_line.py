@@ -148,6 +148,23 @@ def test_a_wrong_setting_gets_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+async def test_a_server_that_injects_errors_says_so_before_anything_else_happens() -> None:
+    async with server("--inject", "RIVA_005:0.01,AUDIO_003:0.5", "--set", "inject.seed=1") as (process, _):
+        assert process.stdout is not None
+        lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+    assert lines[1] == (
+        "INJECTED       AUDIO_003 at 0.5 for each message of a client that holds audio,"
+        " RIVA_005 at 0.01 for each second of audio that a backend is sent\n"
+    )
+
+
+def test_an_error_that_cannot_be_injected_gets_one_sentence() -> None:
+    done = voxtree("serve", "--inject", "RIVA_013:0.5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("voxtree: --inject: inject: 'RIVA_013' cannot be injected; allowed are CONN_001, ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 async def test_a_signal_lets_a_session_have_its_last_words(number: signal.Signals) -> None:
     async with server() as (process, url), open_session(url, sample_rate=RATE) as session:

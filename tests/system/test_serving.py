@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import soxr
@@ -17,7 +18,7 @@ from tests.system.speaking import PCM, RATE, SAID, converse, finals, words
 from transport.app import App, serving
 from transport.audio.g711 import ALAW, MULAW
 from transport.client import SessionFailed, open_session
-from transport.settings import Embedded, Session, Settings
+from transport.settings import Embedded, Inject, Session, Settings
 
 SETTINGS = Settings(session=Session(max_sessions=4), embedded=Embedded(max_streams=4))
 
@@ -85,6 +86,16 @@ async def test_a_recogniser_killed_in_mid_sentence_costs_no_word(app: App) -> No
     assert app.embedded.pid not in killed
     assert words(*finals(events)) == SAID
     assert [event["state"] for event in events if event["event"] == "status"][-1] == "streaming"
+
+
+async def test_streams_that_break_by_chance_every_few_seconds_cost_no_word(caplog: pytest.LogCaptureFixture) -> None:
+    inject = Inject(rates={"RIVA_005": 0.2, "RIVA_001": 0.1}, seed=2)
+    async with serving(msgspec.structs.replace(SETTINGS, inject=inject), port=0) as app:
+        events = await converse(app.url)
+    assert words(*finals(events)) == SAID
+    injected = [record.getMessage() for record in caplog.records if record.getMessage().startswith("injected into ")]
+    assert len(injected) >= 2
+    assert {event["state"] for event in events if event["event"] == "status"} >= {"recovering", "streaming"}
 
 
 async def test_sessions_past_the_limit_are_told_so_and_the_others_lose_nothing(app: App) -> None:

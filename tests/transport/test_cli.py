@@ -24,6 +24,7 @@ from transport.expected import ExpectedError
 from transport.layers import Setting, SettingsError
 from transport.settings import Settings, load
 
+ROOT = Path(__file__).parent.parent.parent
 VOXTREE = [sys.executable, "-m", "transport.cli.main"]
 
 
@@ -136,9 +137,22 @@ def test_an_error_is_found_by_code_and_by_name(asked: str, capsys: pytest.Captur
     assert main(["errors", asked]) == 0
     out = capsys.readouterr().out
     assert out.startswith("RIVA_003  RIVA_QUOTA_EXCEEDED\n")
-    assert all(fact in out for fact in (entry.meaning, entry.remedy, entry.message, entry.retry.value, "1013"))
+    facts = (entry.meaning, entry.remedy, entry.message, entry.retry.value, entry.fault.value, "1013")
+    assert all(fact in out for fact in facts)
     assert main(["errors", asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == msgspec.to_builtins(entry)
+
+
+def test_the_document_of_all_errors_says_what_the_catalogue_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["errors", "--markdown"]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs" / "errors.md").read_text()  # `voxtree errors --markdown` makes it
+
+
+def test_one_error_can_be_had_as_a_section_of_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["errors", "riva_003", "--markdown"]) == 0
+    section = capsys.readouterr().out
+    assert section.startswith("## RIVA_003\n\n`RIVA_QUOTA_EXCEEDED`, WARNING\n\n- **it means**: ")
+    assert section in (ROOT / "docs" / "errors.md").read_text()
 
 
 @pytest.mark.parametrize(

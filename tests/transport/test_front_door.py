@@ -19,6 +19,7 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Origin, Subprotocol
 
 from actors.speech.errors import GoingAway, ModelNotFound, ServerBusy, SessionInUse, SpeechError
+from actors.speech.injection import Faults
 from actors.speech.messages import Ack, Done, Problem, Ready, SessionEvent, Transcript
 from actors.speech.ports import RecognitionConfig
 from supervisor.errors import StartFailed
@@ -549,6 +550,55 @@ def _handshake(path: str = "/transcribe/s-1", **headers: str) -> bytes:
     }
     lines = [f"{name}: {value}" for name, value in (fields | headers).items() if value]
     return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+# ---- faults on purpose
+
+
+async def test_a_connection_that_is_cut_on_purpose_ends_without_a_word() -> None:
+    async with running(faults=Faults({"CONN_001": 0.5}, random=iter([0.9, 0.1]).__next__)) as house:
+        async with house.connect() as client:
+            await client.send(START)
+            assert (await told(client))["event"] == "ready"
+            await client.send(PCM)
+            assert await rest(client) == ([], 1006)
+        session = await house.sessions.last()
+        await asyncio.wait_for(session.gone.wait(), 5)
+    assert session.pcm == b""
+
+
+async def test_a_message_that_is_refused_on_purpose_costs_that_message() -> None:
+    faults = Faults({"CONN_003": 0.5}, random=iter([0.9, 0.1, 0.9, 0.9]).__next__)
+    async with running(faults=faults) as house, house.connect() as client:
+        await client.send(START)
+        await told(client)
+        await client.send(PCM)
+        error = await told(client)
+        assert (gist(error), error["detail"]) == (("error", "CONN_003", False), "injected")
+        await client.send(PCM + PCM)
+        await client.send('{"event":"stop"}')
+        assert await rest(client) == ([{"event": "done", "position": 320, "seq": 0}], 1000)
+
+
+async def test_audio_that_is_refused_on_purpose_costs_that_audio() -> None:
+    faults = Faults({"AUDIO_003": 0.5}, random=iter([0.1, 0.9]).__next__)
+    async with running(faults=faults) as house, house.connect() as client:
+        await client.send(START)
+        await told(client)
+        await client.send(PCM)
+        assert gist(await told(client)) == ("error", "AUDIO_003", False)
+        await client.send(PCM)
+        await client.send('{"event":"stop"}')
+        assert await rest(client) == ([{"event": "done", "position": 160, "seq": 0}], 1000)
+
+
+async def test_a_session_that_is_refused_on_purpose_is_refused_as_by_a_full_server() -> None:
+    async with running(faults=Faults({"CONN_005": 1.0})) as house:
+        async with house.connect() as client:
+            await client.send(START)
+            (error,), close = await rest(client)
+        assert (gist(error), error["retry_after_ms"], close) == (("error", "CONN_005", True), 5000, 1013)
+        assert house.sessions.opened == []
 
 
 # ---- who may come in, and how

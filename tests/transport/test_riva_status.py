@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import grpc
 import pytest
 from google.protobuf import any_pb2, duration_pb2
 from hypothesis import given
@@ -11,43 +12,51 @@ from transport.riva.hints import retry_after
 from transport.riva.status import Phase, classify, is_lost, redact, speech_error, unwrap
 
 _ASCII = st.characters(codec="ascii")
-OPEN, STREAMING = Phase.OPEN, Phase.STREAMING
+PROBE, OPEN, STREAMING, DRAINING = Phase
 ALL = "failed to connect to all addresses; last error: "
 REFUSED = ALL + "UNKNOWN: ipv4:127.0.0.1:1: Failed to connect to remote host: "
-MODEL = "Error: Unavailable model requested given these parameters: language_code=en; type=online; "
+MODEL = "Error: Unavailable model requested given these parameters: language_code=en; sample_rate=16000; type=online; "
 OLD_MODEL = "Error: Unavailable model requested. Lang: ru-RU, Type: online"
+FORMAT = "Error: config format doesn't match with header format"
 TRITON = "Error: Triton model failed during inference. Error message: "
 NVCF = "failed to open stateful work request: rpc error: code = "
-START = "inference request for sequence 7 to model 'm' must specify the START flag on the first request"
+START = "inference request for sequence 7 to model 'm' must specify the START flag on the first request of the sequence"
 RST = "Stream removed (RST_STREAM (Received RST_STREAM with error code {}))"
-HANDSHAKE = ALL + "UNKNOWN: Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: WRONG_VERSION_NUMBER"
+GOAWAY = "Stream removed (GOAWAY received; Error code: {}; Debug Text: {})"
+HANDSHAKE = ALL + "UNKNOWN: Tls handshake failed (TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: "
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
+EXPIRED = "timeout of the corresponding sequence has been expired"
+CUDA = "Failed to allocate CUDA memory with byte size 9 on GPU 0: "
+HTTP = "Received http2 header with status: {}"
+LARGE = "SERVER: Received message larger than max (5242885 vs. 4194304)"
+END_STREAM = "Stream removed (Data frame with END_STREAM flag received)"
 
 # What Riva, Triton, NVCF, proxies and grpcio itself have been seen to say.
 STATUSES: list[tuple[Phase, str, str, type[SpeechError]]] = [
     # Riva and NIM
     (OPEN, "INVALID_ARGUMENT", MODEL, errors.ModelNotFound),
     (OPEN, "INVALID_ARGUMENT", OLD_MODEL, errors.ModelNotFound),
-    (OPEN, "INVALID_ARGUMENT", "config format doesn't match with header format", errors.InvalidAudioFormat),
-    (OPEN, "INVALID_ARGUMENT", "anything else", errors.ConfigRejected),
-    (OPEN, "OUT_OF_RANGE", "anything else", errors.ConfigRejected),
-    (OPEN, "FAILED_PRECONDITION", "anything else", errors.ConfigRejected),
+    (OPEN, "INVALID_ARGUMENT", FORMAT, errors.InvalidAudioFormat),
     (STREAMING, "UNKNOWN", TRITON + "Streaming timed out", errors.BackendStalled),
     (STREAMING, "UNKNOWN", TRITON + "Stream has been closed.", errors.InferenceFailed),
+    (STREAMING, "INTERNAL", TRITON + "anything", errors.InferenceFailed),
     (STREAMING, "UNKNOWN", TRITON + "CUDA error: out of memory", errors.BackendOutOfMemory),
     (STREAMING, "UNKNOWN", "TRTIS response timeout", errors.BackendStalled),
+    (DRAINING, "UNKNOWN", "TRTIS response timeout", errors.BackendStalled),
     (STREAMING, "INVALID_ARGUMENT", START, errors.SequenceExpired),
     # Triton
-    (STREAMING, "UNAVAILABLE", "Request timeout expired", errors.BackendStalled),
-    (STREAMING, "UNAVAILABLE", "Exceeds maximum queue size", errors.QuotaExceeded),
-    (STREAMING, "UNAVAILABLE", "the corresponding sequence has been expired", errors.BackendStalled),
-    (OPEN, "UNAVAILABLE", STOPPING, errors.BackendNotReady),
+    (STREAMING, "UNAVAILABLE", "Request timeout expired", errors.BackendOverloaded),
+    (OPEN, "UNAVAILABLE", "Exceeds maximum queue size", errors.BackendOverloaded),
+    (STREAMING, "UNKNOWN", TRITON + "Exceeds maximum queue size", errors.BackendOverloaded),
+    (STREAMING, "UNAVAILABLE", EXPIRED, errors.BackendOverloaded),
+    (OPEN, "UNAVAILABLE", STOPPING, errors.BackendDraining),
+    (OPEN, "UNAVAILABLE", "Server exiting", errors.BackendDraining),
     (OPEN, "UNAVAILABLE", "'m' version 1 is not at ready state", errors.BackendNotReady),
     (OPEN, "UNAVAILABLE", "Server not ready", errors.BackendNotReady),
-    (OPEN, "UNAVAILABLE", "Server exiting", errors.BackendNotReady),
-    (STREAMING, "INVALID_ARGUMENT", "batch-size must be <= 8 for 'm'", errors.ConfigRejected),
-    (STREAMING, "INTERNAL", "Failed to allocate CUDA memory with byte size 9", errors.BackendOutOfMemory),
+    (STREAMING, "INVALID_ARGUMENT", "inference request batch-size must be <= 8 for 'm'", errors.ConfigRejected),
+    (STREAMING, "INTERNAL", CUDA + "out of memory", errors.BackendOutOfMemory),
     (STREAMING, "UNKNOWN", "CUDA out of memory. Tried to allocate", errors.BackendOutOfMemory),
+    (STREAMING, "UNKNOWN", "CUDA error: out of memory", errors.BackendOutOfMemory),
     (STREAMING, "UNKNOWN", "CUDA_ERROR_OUT_OF_MEMORY", errors.BackendOutOfMemory),
     (STREAMING, "UNKNOWN", "cudaErrorMemoryAllocation", errors.BackendOutOfMemory),
     (STREAMING, "INTERNAL", "CUDA runtime error", errors.BackendOutOfMemory),
@@ -55,66 +64,101 @@ STATUSES: list[tuple[Phase, str, str, type[SpeechError]]] = [
     # NVCF
     (OPEN, "UNAUTHENTICATED", "no authorization was passed in the metadata", errors.NotAuthorized),
     (OPEN, "INTERNAL", NVCF + "Unauthenticated desc = invalid response from UAM", errors.NotAuthorized),
+    (OPEN, "INTERNAL", NVCF + "Unauthenticated desc = anything", errors.NotAuthorized),
     (OPEN, "INTERNAL", NVCF + "PermissionDenied desc = no", errors.NotAuthorized),
     (OPEN, "INVALID_ARGUMENT", "no function-id was passed in the metadata", errors.ModelNotFound),
-    (OPEN, "INTERNAL", NVCF + "NotFound desc = 'f': Not found for account 'a'", errors.ModelNotFound),
+    (OPEN, "INTERNAL", NVCF + "NotFound desc = Function 'f': Not found for account 'a'", errors.ModelNotFound),
+    (OPEN, "INTERNAL", NVCF + "NotFound desc = anything", errors.ModelNotFound),
     (OPEN, "RESOURCE_EXHAUSTED", "f on a exceeded rate limit", errors.QuotaExceeded),
     (OPEN, "INTERNAL", NVCF + "Unavailable desc = upstream says 429", errors.ConnectionFailed),
     (OPEN, "DEADLINE_EXCEEDED", "failed to establish link to worker", errors.BackendNotReady),
     (OPEN, "NOT_FOUND", "no existing session found", errors.StreamLost),
-    (OPEN, "UNAVAILABLE", "Received http2 header with status: 502", errors.BackendNotReady),
-    (OPEN, "UNAVAILABLE", "Received http2 header with status: 503", errors.BackendNotReady),
-    (OPEN, "UNAVAILABLE", "Received http2 header with status: 504", errors.BackendNotReady),
-    (OPEN, "UNAVAILABLE", "Received http2 header with status: 429", errors.QuotaExceeded),
-    (OPEN, "UNAUTHENTICATED", "Received http2 header with status: 401", errors.NotAuthorized),
-    (OPEN, "PERMISSION_DENIED", "Received http2 header with status: 403", errors.NotAuthorized),
-    (OPEN, "UNIMPLEMENTED", "Received http2 header with status: 404", errors.WrongEndpoint),
-    (OPEN, "UNKNOWN", "Received http2 header with status: 500", errors.InferenceFailed),
+    (OPEN, "UNAVAILABLE", HTTP.format(502), errors.BackendNotReady),
     (OPEN, "INVALID_ARGUMENT", "DEGRADED function cannot be invoked", errors.BackendNotReady),
     (STREAMING, "INTERNAL", "Internal error while making inference request", errors.InferenceFailed),
-    (STREAMING, "INTERNAL", "anything else", errors.InferenceFailed),
+    (STREAMING, "INTERNAL", "Received RST_STREAM with error code 2", errors.StreamLost),
     # grpcio and the network
     (OPEN, "UNAVAILABLE", REFUSED + "Connection refused", errors.ConnectionFailed),
     (OPEN, "UNAVAILABLE", REFUSED + "Connection timed out", errors.ConnectionFailed),
     (OPEN, "UNAVAILABLE", "errors resolving host:50051: [Domain name not found]", errors.ConnectionFailed),
     (OPEN, "UNAVAILABLE", "DNS resolution failed for host:50051", errors.ConnectionFailed),
-    (OPEN, "UNAVAILABLE", HANDSHAKE, errors.NotAuthorized),
-    (OPEN, "UNAVAILABLE", "CERTIFICATE_VERIFY_FAILED: self signed certificate", errors.NotAuthorized),
-    (OPEN, "UNAVAILABLE", "UNAUTHENTICATED: Hostname Verification Check failed.", errors.NotAuthorized),
+    (OPEN, "UNAVAILABLE", HANDSHAKE + "WRONG_VERSION_NUMBER", errors.NotAuthorized),
+    (OPEN, "UNAVAILABLE", HANDSHAKE + "CERTIFICATE_VERIFY_FAILED: self signed certificate", errors.NotAuthorized),
+    (OPEN, "UNAVAILABLE", ALL + "UNAUTHENTICATED: Hostname Verification Check failed.", errors.NotAuthorized),
     (OPEN, "UNAVAILABLE", ALL + "UNAVAILABLE: ipv4:127.0.0.1:1: Socket closed", errors.ConnectionFailed),
     (OPEN, "UNAVAILABLE", "Socket closed", errors.ConnectionFailed),
     (STREAMING, "UNAVAILABLE", "Stream removed (Socket closed)", errors.StreamLost),
     (STREAMING, "UNAVAILABLE", "Stream removed (recvmsg:Connection reset by peer (104))", errors.StreamLost),
+    (DRAINING, "UNAVAILABLE", "Stream removed (Socket closed)", errors.StreamLost),
     (STREAMING, "UNAVAILABLE", "Cancelling all calls", errors.StreamLost),
-    (OPEN, "UNAVAILABLE", "Stream removed (GOAWAY received; Error code: 0)", errors.StreamLost),
+    (OPEN, "UNAVAILABLE", GOAWAY.format(0, "graceful"), errors.BackendDraining),
+    (STREAMING, "UNAVAILABLE", GOAWAY.format(2, "bug"), errors.StreamLost),
+    (OPEN, "UNAUTHENTICATED", HTTP.format(401), errors.NotAuthorized),
+    (OPEN, "PERMISSION_DENIED", HTTP.format(403), errors.NotAuthorized),
+    (OPEN, "UNIMPLEMENTED", HTTP.format(404), errors.WrongEndpoint),
+    (OPEN, "UNAVAILABLE", HTTP.format(429), errors.QuotaExceeded),
+    (OPEN, "UNAVAILABLE", HTTP.format(503), errors.BackendNotReady),
+    (OPEN, "UNAVAILABLE", HTTP.format(504), errors.BackendNotReady),
+    (OPEN, "UNKNOWN", HTTP.format(500), errors.InferenceFailed),
     (STREAMING, "INTERNAL", RST.format(2), errors.StreamLost),
     (STREAMING, "UNAVAILABLE", RST.format(7), errors.StreamLost),
     (STREAMING, "CANCELLED", RST.format(8), errors.StreamLost),
     (STREAMING, "RESOURCE_EXHAUSTED", RST.format(11), errors.QuotaExceeded),
-    (STREAMING, "UNKNOWN", "Stream removed (Data frame with END_STREAM flag received)", errors.StreamLost),
-    (STREAMING, "RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (5 vs. 4)", errors.ChunkTooLarge),
+    (STREAMING, "UNKNOWN", END_STREAM, errors.StreamLost),
+    (STREAMING, "RESOURCE_EXHAUSTED", LARGE, errors.ChunkTooLarge),
     (STREAMING, "UNAVAILABLE", "Stream removed (ping timeout)", errors.BackendStalled),
     (STREAMING, "UNAVAILABLE", "Stream removed (recvmsg:Connection timed out (110))", errors.BackendStalled),
-    (STREAMING, "UNAVAILABLE", "Too many pings", errors.StreamLost),
-    (Phase.PROBE, "DEADLINE_EXCEEDED", "Deadline Exceeded", errors.ConnectionFailed),
+    (STREAMING, "UNAVAILABLE", "Too many pings", errors.KeepaliveRejected),
+    (OPEN, "UNAVAILABLE", GOAWAY.format(11, "too_many_pings"), errors.KeepaliveRejected),
+    (PROBE, "DEADLINE_EXCEEDED", "Deadline Exceeded", errors.ConnectionFailed),
     (STREAMING, "DEADLINE_EXCEEDED", "Stream removed (Deadline Exceeded)", errors.BackendStalled),
-    (Phase.DRAINING, "DEADLINE_EXCEEDED", "Deadline Exceeded", errors.BackendStalled),
-    (OPEN, "UNIMPLEMENTED", "Method not found!", errors.WrongEndpoint),
+    (DRAINING, "DEADLINE_EXCEEDED", "Deadline Exceeded", errors.BackendStalled),
+    (PROBE, "UNIMPLEMENTED", "Method not found!", errors.WrongEndpoint),
+    (PROBE, "UNAVAILABLE", "Trying to connect an http1.x server", errors.WrongEndpoint),
+    (PROBE, "UNAVAILABLE", "Failed parsing HTTP/2", errors.WrongEndpoint),
     (STREAMING, "INTERNAL", "Internal error from Core", errors.StreamLost),
     (STREAMING, "OK", "", errors.StreamLost),
-    (STREAMING, "CANCELLED", "by somebody else", errors.StreamLost),
-    # proxies
+    (STREAMING, "CANCELLED", "Locally cancelled by application!", errors.StreamLost),
+    # proxies, and Python servers
     (STREAMING, "UNAVAILABLE", "upstream request timeout", errors.BackendStalled),
     (OPEN, "UNAVAILABLE", "no healthy upstream", errors.BackendNotReady),
-    # nobody
-    (STREAMING, "DATA_LOSS", "anything", errors.UnexpectedError),
-    (STREAMING, "ABORTED", "", errors.UnexpectedError),
+    (STREAMING, "UNKNOWN", "Unexpected <class 'KeyError'>: 'x'", errors.InferenceFailed),
+    (STREAMING, "UNKNOWN", "Exception iterating responses: 'x'", errors.InferenceFailed),
+    (PROBE, "UNKNOWN", "Exception calling application: 'x'", errors.InferenceFailed),
 ]  # fmt: skip
+
+Meanings = tuple[type[SpeechError], type[SpeechError]]
+BY_CODE: dict[str, Meanings] = {  # of a text that nobody knows: before the first answer, and after it
+    "OK": (errors.StreamLost, errors.StreamLost),
+    "CANCELLED": (errors.StreamLost, errors.StreamLost),
+    "UNAVAILABLE": (errors.ConnectionFailed, errors.StreamLost),
+    "DEADLINE_EXCEEDED": (errors.ConnectionFailed, errors.BackendStalled),
+    "INTERNAL": (errors.InferenceFailed, errors.InferenceFailed),
+    "RESOURCE_EXHAUSTED": (errors.QuotaExceeded, errors.QuotaExceeded),
+    "UNAUTHENTICATED": (errors.NotAuthorized, errors.NotAuthorized),
+    "PERMISSION_DENIED": (errors.NotAuthorized, errors.NotAuthorized),
+    "NOT_FOUND": (errors.ModelNotFound, errors.UnclassifiedError),
+    "UNIMPLEMENTED": (errors.WrongEndpoint, errors.WrongEndpoint),
+    "INVALID_ARGUMENT": (errors.ConfigRejected, errors.ConfigRejected),
+    "OUT_OF_RANGE": (errors.ConfigRejected, errors.ConfigRejected),
+    "FAILED_PRECONDITION": (errors.ConfigRejected, errors.ConfigRejected),
+    "UNKNOWN": (errors.UnclassifiedError, errors.UnclassifiedError),
+    "ABORTED": (errors.UnclassifiedError, errors.UnclassifiedError),
+    "ALREADY_EXISTS": (errors.UnclassifiedError, errors.UnclassifiedError),
+    "DATA_LOSS": (errors.UnclassifiedError, errors.UnclassifiedError),
+}
 
 
 @pytest.mark.parametrize(("phase", "code", "text", "error"), STATUSES)
 def test_a_status_is_read_for_what_it_means(phase: Phase, code: str, text: str, error: type[SpeechError]) -> None:
     assert classify(code, text, phase) is error
+
+
+@pytest.mark.parametrize("code", grpc.StatusCode, ids=lambda code: code.name)
+def test_a_text_nobody_knows_leaves_the_code_and_the_phase(code: grpc.StatusCode) -> None:
+    early, late = BY_CODE[code.name]
+    found = [classify(code.name, "words never heard before", phase) for phase in Phase]
+    assert found == [early, early, late, late]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.speech.ports import Tier
 from transport.layers import Setting, SettingsError, check, from_option
 from transport.riva.channel import Endpoint
-from transport.settings import Embedded, Log, Server, Session, Settings, load
+from transport.settings import Embedded, Inject, Log, Server, Session, Settings, load
 
 
 def write(folder: Path, text: str) -> Path:
@@ -132,11 +132,39 @@ def test_an_outer_layer_changes_one_value_of_a_backend_in_the_file(tmp_path: Pat
         ("log.level=", "--set: log.level: expected one of debug, info, warning, error, got \"\""),
         ("backends=riva:50051", "--set: backends: expected a list of tables, got \"riva:50051\""),
         ("backends.1.name=x", "--set: backends.1: tables are counted from 0, the next one is 0"),
+        ("inject.rates=RIVA_001", "--set: inject.rates: expected NAME:VALUE, or several with commas between them, got "
+            "\"RIVA_001\""),
+        ("inject.rates=RIVA_001:often", "--set: inject.rates.RIVA_001: expected float, got \"often\""),
+        ("inject.rates=RIVA_001:1.5", "--set: inject.rates.RIVA_001: expected float <= 1.0, got \"1.5\""),
+        ("inject.rates=RIVA_001:-1", "--set: inject.rates.RIVA_001: expected float >= 0.0, got \"-1\""),
         ("backends.first.name=x", "--set: backends.first: tables are counted from 0, the next one is 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_source_and_what_was_expected(option: str, problem: str) -> None:
     assert problems(options=[option]) == [problem]
+
+
+def test_tables_are_written_with_commas_and_colons() -> None:
+    given = " RIVA_001:0.01, AUDIO_003 : 1 ,"
+    wanted = Inject(rates={"RIVA_001": 0.01, "AUDIO_003": 1.0})
+    assert load(options=[from_option(f"inject.rates={given}")], environ={}).settings.inject == wanted
+    assert load(environ={"VOXTREE__INJECT__RATES": given}).settings.inject == wanted
+    assert load(options=[from_option("inject.rates=")], environ={}).settings.inject == Inject()
+
+
+def test_what_cannot_be_injected_is_refused_with_what_can(tmp_path: Path) -> None:
+    config = write(tmp_path, "[inject.rates]\nRIVA_013 = 0.5\n")
+    (problem,) = problems(config)
+    assert problem.startswith(f"{config}: inject: 'RIVA_013' cannot be injected; allowed are CONN_001, ")
+    assert problem.endswith(", AUDIO_003, UNKNOWN")
+
+
+def test_an_outer_layer_replaces_the_whole_table_or_one_entry_of_it(tmp_path: Path) -> None:
+    config = write(tmp_path, "[inject]\nseed = 7\nrates = { RIVA_001 = 0.5, RIVA_005 = 0.5 }\n")
+    one = load(config, [from_option("inject.rates.RIVA_001=0.1")], {}).settings.inject
+    assert one == Inject(seed=7, rates={"RIVA_001": 0.1, "RIVA_005": 0.5})
+    all_of_it = load(config, [from_option("inject.rates=RIVA_001:0.1")], {}).settings.inject
+    assert all_of_it == Inject(seed=7, rates={"RIVA_001": 0.1})
 
 
 def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
@@ -182,7 +210,8 @@ def test_a_secret_is_not_repeated_in_a_message() -> None:
         "VOXTREE__BACKENDS__0__METADATA": "Bearer hunter2",
     }
     assert problems(environ=environ) == [
-        "VOXTREE__BACKENDS__0__METADATA: backends.0.metadata: expected object, got ********"
+        "VOXTREE__BACKENDS__0__METADATA: backends.0.metadata: "
+        "expected NAME:VALUE, or several with commas between them, got ********"
     ]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.speech.errors import AudioProcessingFailed, InvalidAudioFormat, SpeechError
 from actors.speech.messages import Audio, Finalize, Stop
 from actors.speech.ports import RecognitionConfig
 from tests.transport.wavs import wav
@@ -142,6 +144,18 @@ def test_a_chunk_too_large_is_refused_and_the_session_goes_on() -> None:
         ("AUDIO_002", "8 bytes of audio in one message: allowed are 4", False),
         Audio(PCM),
     ]
+
+
+def test_a_mishap_costs_the_message_it_befalls_and_no_other() -> None:
+    mishaps: Iterator[SpeechError | None] = iter([None, AudioProcessingFailed("injected"), None])
+    receiver = Intake(VoxtreeV1(), Limits(), lambda: next(mishaps))
+    found = steps(start(), PCM, FINALIZE, PCM, PCM, STOP, to=receiver)
+    assert found[1:] == [Audio(PCM), Finalize(), ("AUDIO_003", "injected", False), Audio(PCM), Stop()]
+
+
+def test_a_mishap_without_remedy_is_fatal() -> None:
+    receiver = Intake(VoxtreeV1(), Limits(), lambda: InvalidAudioFormat("injected"))
+    assert steps(PCM, to=receiver) == [("AUDIO_001", "injected", True)]
 
 
 def test_a_second_start_is_refused() -> None:

@@ -19,11 +19,16 @@ from transport.logs import configure
 from transport.settings import Settings
 
 LEAKED = 1  # exit code
+_INJECTION = """\
+--inject RIVA_005:0.01,AUDIO_003:0.001 raises errors on purpose, to see what becomes of them; `voxtree errors CODE` says
+of what the number is the probability.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first."
-    add_settings_arguments(parser, host="server.host", port="server.port")
+    add_settings_arguments(parser, host="server.host", port="server.port", inject="inject.rates")
+    parser.epilog = _INJECTION
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,4 +78,6 @@ def _welcome(app: App, settings: Settings) -> None:
         recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
     print(f"listening on   {app.url}")
     print(f"recognisers    {recognisers}")
+    if app.faults is not None:
+        print(f"INJECTED       {app.faults}")
     print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)

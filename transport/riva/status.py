@@ -1,9 +1,17 @@
 """What a gRPC status from a Riva endpoint means: the one place that reads status codes and their texts.
 
 Codes alone mislead. TLS faults arrive as UNAVAILABLE, an oversized message as RESOURCE_EXHAUSTED like a spent
-quota, NVCF wraps the true code into the text of an INTERNAL one, and proxies speak in Riva's name. So a
-status is read in this order: the innermost wrapped code, the texts that are known, the code together with the
-phase of the stream.
+quota, NVCF wraps the true code into the text of an INTERNAL one, and proxies speak in Riva's name. So the end of
+a call is read in this order; the first that says something decides:
+
+1. what we did to the call ourselves (closed it, gave it up as stalled): its stream knows, no status is read;
+2. how far it had come, which is the `Phase` that goes into step 6;
+3. the innermost of the codes that proxies wrap into each other;
+4. the texts that are known;
+5. a status that grpc.aio has lost: the stream asks the endpoint again, and takes the status of that answer;
+   where that is fine, the stream was lost, and no more can be known;
+6. the code, together with the phase;
+7. nothing: `UnclassifiedError`, whose log line brings the backend's own words.
 """
 
 from __future__ import annotations
@@ -54,13 +62,15 @@ def speech_error(
 
 
 def classify(code: str, text: str, phase: Phase) -> type[SpeechError]:
-    """The class of error that a status stands for."""
+    """The class of error that a status stands for: steps 3, 4, 6 and 7 above, and what is left of 5."""
     code, text = unwrap(code, text)
     for pattern, error in _TEXTS:
         if pattern.search(text):
             return error
+    if is_lost(code, text):
+        return errors.StreamLost
     early = phase in (Phase.PROBE, Phase.OPEN)
-    return (early and _CODES_BEFORE_ANSWERS.get(code)) or _CODES.get(code, errors.UnexpectedError)
+    return (early and _CODES_BEFORE_ANSWERS.get(code)) or _CODES.get(code, errors.UnclassifiedError)
 
 
 def unwrap(code: str, text: str) -> tuple[str, str]:
@@ -94,18 +104,18 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def _rows(
     rows: Sequence[tuple[type[SpeechError], Sequence[str]]],
 ) -> list[tuple[re.Pattern[str], type[SpeechError]]]:
-    return [(re.compile("|".join(map(re.escape, texts)), re.IGNORECASE), error) for error, texts in rows]
+    return [(re.compile("|".join(texts), re.IGNORECASE), error) for error, texts in rows]
 
 
-# First match wins: a cause stands above the texts that wrap it ("failed to connect … Tls handshake failed").
+# Regular expressions. First match wins: a cause stands above the texts that wrap it ("failed to connect … Tls
+# handshake failed").
 _TEXTS = _rows((
     (errors.NotAuthorized, (
         "Tls handshake failed", "CERTIFICATE_VERIFY_FAILED", "Hostname Verification", "WRONG_VERSION_NUMBER",
-        "no authorization was passed", "invalid response from UAM", "header with status: 401",
-        "header with status: 403",
+        "no authorization was passed", "invalid response from UAM", "header with status: 40[13]",
     )),
     (errors.WrongEndpoint, (
-        "Method not found", "http1.x server", "header with status: 404", "Failed parsing HTTP/2",
+        "Method not found", r"http1\.x server", "header with status: 404", "Failed parsing HTTP/2",
     )),
     (errors.ModelNotFound, (
         "Unavailable model requested", "Not found for account", "no function-id was passed",
@@ -118,11 +128,17 @@ _TEXTS = _rows((
         "CUDA_ERROR_OUT_OF_MEMORY", "cudaErrorMemoryAllocation", "CUDA runtime error",
         "CPU memory allocation failed",
     )),
-    (errors.QuotaExceeded, ("exceeded rate limit", "header with status: 429", "Exceeds maximum queue size")),
+    (errors.QuotaExceeded, (
+        "exceeded rate limit", "header with status: 429", r"RST_STREAM with error code 11\b",
+    )),
+    (errors.BackendOverloaded, (
+        "Exceeds maximum queue size", "Request timeout expired", "sequence has been expired",
+    )),
+    (errors.BackendDraining, ("Server is stopping", "Server exiting", r"GOAWAY received; Error code: 0\b")),
+    (errors.KeepaliveRejected, ("Too many pings", "too_many_pings")),
     (errors.BackendNotReady, (
-        "is not at ready state", "Server not ready", "Server is stopping", "Server exiting",
-        "failed to establish link to worker", "DEGRADED function", "no healthy upstream",
-        "header with status: 502", "header with status: 503", "header with status: 504",
+        "is not at ready state", "Server not ready", "failed to establish link to worker", "DEGRADED function",
+        "no healthy upstream", "header with status: 50[234]",
     )),
     (errors.ConnectionFailed, (
         "failed to connect to all addresses", "errors resolving", "DNS resolution failed",
@@ -130,14 +146,16 @@ _TEXTS = _rows((
     )),
     (errors.BackendStalled, (
         "ping timeout", "keepalive watchdog timeout", "Connection timed out", "TRTIS response timeout",
-        "Streaming timed out", "Request timeout expired", "sequence has been expired",
-        "upstream request timeout",
+        "Streaming timed out", "upstream request timeout",
     )),
     (errors.StreamLost, (
-        "Internal error from Core", "RPC already finished", "GOAWAY received", "Too many pings",
-        "no existing session found", "error code 2)", "error code 7)", "error code 8)", "END_STREAM flag",
+        "GOAWAY received", "no existing session found", "RST_STREAM with error code", "END_STREAM flag",
     )),
-    (errors.InferenceFailed, ("Triton model failed", "Internal error while making inference")),
+    (errors.InferenceFailed, (
+        "Triton model failed", "Internal error while making inference", "header with status: 500",
+        # an exception in a handler, in the words of gRPC's two Python servers
+        "Unexpected <class", "Exception (iterating responses|calling application)",
+    )),
 ))  # fmt: skip
 
 _CODES: Mapping[str, type[SpeechError]] = {
@@ -146,11 +164,9 @@ _CODES: Mapping[str, type[SpeechError]] = {
     "UNAVAILABLE": errors.StreamLost,
     "DEADLINE_EXCEEDED": errors.BackendStalled,
     "INTERNAL": errors.InferenceFailed,
-    "UNKNOWN": errors.InferenceFailed,  # what gRPC servers make of an exception in a handler
     "RESOURCE_EXHAUSTED": errors.QuotaExceeded,
     "UNAUTHENTICATED": errors.NotAuthorized,
     "PERMISSION_DENIED": errors.NotAuthorized,
-    "NOT_FOUND": errors.ModelNotFound,
     "UNIMPLEMENTED": errors.WrongEndpoint,
     "INVALID_ARGUMENT": errors.ConfigRejected,
     "OUT_OF_RANGE": errors.ConfigRejected,
@@ -159,6 +175,7 @@ _CODES: Mapping[str, type[SpeechError]] = {
 _CODES_BEFORE_ANSWERS: Mapping[str, type[SpeechError]] = {
     "UNAVAILABLE": errors.ConnectionFailed,
     "DEADLINE_EXCEEDED": errors.ConnectionFailed,
+    "NOT_FOUND": errors.ModelNotFound,  # a stream that has answered has found its model
 }
 
 _SHORTEST_SECRET = 8  # shorter values ("true", "Bearer") are words that the text may need

@@ -57,6 +57,7 @@ class RivaStream:
         self._phase = Phase.OPEN
         self._ending: _Ending | None = None
         self._stall = ""  # why the watchdog cancelled the call
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._progress = Progress(
@@ -125,6 +126,7 @@ class RivaStream:
 
     async def aclose(self) -> None:
         """Cancel the call if it still runs. A call that is only dropped is never freed (grpc/grpc#43462)."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._call.cancel()
@@ -159,17 +161,20 @@ class RivaStream:
             raise await self._failure() from exc
 
     async def _failure(self) -> SpeechError:
+        """Why the call ended. The order is that of `transport.riva.status`."""
+        if self._closed:
+            return StreamLost("closed by us", endpoint=self._endpoint.name)
         self._on_failure()
         if self._stall:
             return BackendStalled(self._stall, endpoint=self._endpoint.name)
         ending = await self._true_ending()
-        if ending is None or ending.code == "OK":
-            return StreamLost("ended before the end of the audio", endpoint=self._endpoint.name)
-        if is_lost(ending.code, ending.text):
+        if ending is None or is_lost(ending.code, ending.text):
             try:
                 await self._diagnose()
             except SpeechError as error:
                 return error
+        if ending is None or ending.code == "OK":
+            return StreamLost("ended before the end of the audio", endpoint=self._endpoint.name)
         return speech_error(
             ending.code,
             ending.text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import assert_never
 
@@ -53,11 +54,14 @@ class Intake:
     Args:
         codec: the protocol the client speaks.
         limits: what it may send.
+        mishap: asked for each message with audio; the error it returns is what happens to that message. For faults
+            that are injected.
     """
 
-    def __init__(self, codec: Codec, limits: Limits) -> None:
+    def __init__(self, codec: Codec, limits: Limits, mishap: Callable[[], SpeechError | None] | None = None) -> None:
         self._codec = codec
         self._limits = limits
+        self._mishap = mishap
         self._phase = _Phase.FRESH
         self._audio = AudioStream()
         self._strikes = 0
@@ -93,12 +97,14 @@ class Intake:
     def _on_audio(self, data: bytes) -> list[Step]:
         if self._phase is _Phase.STOPPED:
             return self._on_late_audio()
+        if self._mishap is not None and (error := self._mishap()) is not None:
+            return [self._refusal(error)]
         if len(data) > self._limits.max_chunk_bytes:
             return [self._refusal(ChunkTooLarge(self._too_large(len(data))))]
         try:
             pcm = self._audio.feed(data)
-        except SpeechError as error:
-            return [self._refusal(error)]
+        except SpeechError as invalid:
+            return [self._refusal(invalid)]
         return self._heard(pcm)
 
     def _on_late_audio(self) -> list[Step]:
