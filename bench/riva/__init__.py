@@ -1,0 +1,1 @@
+"""Word-coded audio, and the account of what became of the words."""
