@@ -219,7 +219,7 @@ class Ref(Generic[M_contra]):
             self._inbox.forget_stop()
         self._inbox.shut(door, error)
         monitors, self._monitors = self._monitors, {}
-        failures = []
+        failures: list[Exception] = []
         for monitor in monitors:
             try:
                 monitor.fire(Down(self, error))

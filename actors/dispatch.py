@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from actors.base import Actor
 
 Handler = Callable[..., object]  # a function of (actor, message)
+COROUTINE: type[types.CoroutineType[object, object, object]] = types.CoroutineType  # what an async one returns
 MARK = "__handles_messages__"
 
 

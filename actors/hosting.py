@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from types import CoroutineType
 from typing import Generic, TypeVar
 
 import anyio
@@ -11,9 +10,10 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from actors.address import Ref
-from actors.asks import Question
+from actors.asks import QUESTION, Question
 from actors.base import Actor
 from actors.dead_letters import DeadLetters
+from actors.dispatch import COROUTINE
 from actors.errors import ActorGone, CleanUpTimeout
 from actors.mailbox import Door, Mailbox, Stop
 from actors.timers import Timer
@@ -205,13 +205,13 @@ class _Life(Generic[M]):
             turn -= 1
             message = inbox.take()
             try:
-                if type(message) is Question:
+                if type(message) is QUESTION:
                     await self._answer(message)
                 elif message is Stop.REQUESTED:
                     self._ending = True
                 else:
                     result = handle(message)
-                    if type(result) is CoroutineType:
+                    if type(result) is COROUTINE:
                         await result
             except Exception as error:
                 if self._actor._postpones(error):
@@ -230,7 +230,7 @@ class _Life(Generic[M]):
     async def _answer(self, question: Question[object]) -> None:
         try:
             result = self._actor._handle(question.message)
-            question.answer(await result if type(result) is CoroutineType else result)
+            question.answer(await result if type(result) is COROUTINE else result)
         except Exception as error:
             if not self._actor._postpones(error):
                 question.fail(error if self._continues(error) else ActorGone(self._ref.name, error))

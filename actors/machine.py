@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from enum import Enum
-from types import CoroutineType
 from typing import ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
 from actors.base import Actor, handle_timer
-from actors.dispatch import Handler
+from actors.dispatch import COROUTINE, Handler
 from actors.errors import InvalidTransition, MailboxFull, Postpone
 from actors.states import ENTERING, TIMED_OUT, Move, check_states, marked, moves_of
 from actors.timers import Timer
@@ -127,7 +126,7 @@ class StateMachine(Actor[M], Generic[S, M]):
         """Call a method, and make the change of state that it has asked for."""
         try:
             result = method(self, *args)
-            if type(result) is CoroutineType:
+            if type(result) is COROUTINE:
                 result = await result
         except BaseException as error:
             self.going_to = self.state
@@ -148,7 +147,7 @@ class StateMachine(Actor[M], Generic[S, M]):
         self._entering = True
         try:
             result = entry(self)
-            if type(result) is CoroutineType:
+            if type(result) is COROUTINE:
                 await result
         finally:
             self._entering = False

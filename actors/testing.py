@@ -12,7 +12,7 @@ other module imports it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar, cast
 
@@ -20,7 +20,7 @@ import anyio
 import msgspec
 
 from actors.address import Ref
-from actors.asks import Question
+from actors.asks import QUESTION, Question
 from actors.base import Actor
 from actors.dead_letters import DeadLetter, DeadLetters
 from actors.hosting import actor_child
@@ -78,7 +78,7 @@ class Probe(Generic[M]):
             AssertionError: none came, or another.
         """
         message = await self._next(within, kind.__name__)
-        self.heard.append(message.message if isinstance(message, Question) else message)
+        self.heard.append(message.message if type(message) is QUESTION else message)
         if not isinstance(self.heard[-1], kind):
             raise AssertionError(f"{self.ref.name} expected {kind.__name__}, and got {self.heard[-1]!r}")
         return self.heard[-1]
@@ -86,10 +86,10 @@ class Probe(Generic[M]):
     async def expect_ask(self, kind: type[Message[R]], within: float = 5.0) -> Asked[R]:
         """The next message, which must be a question of this type. Raises as `expect` does, or if it was told."""
         message = await self._next(within, f"to be asked {kind.__name__}")
-        if not (isinstance(message, Question) and isinstance(message.message, kind)):
+        if type(message) is not QUESTION or not isinstance(message.message, kind):
             raise AssertionError(f"{self.ref.name} expected to be asked {kind.__name__}, and got {message!r}")
         self.heard.append(message.message)
-        return Asked(message)
+        return Asked(cast("Question[R]", message))
 
     async def expect_nothing(self, seconds: float = 0.0) -> None:
         """Wait; no message may be there, or come.
@@ -171,7 +171,7 @@ async def running(
     shutdown: float = 5.0,
     intensity: Intensity = Intensity(),  # noqa: B008  # a frozen value
     policies: PolicyTable | None = None,
-) -> AsyncIterator[Running[M]]:
+) -> AsyncGenerator[Running[M]]:
     """Run one actor under a supervisor of its own; all arguments are theirs.
 
     Raises:

@@ -82,7 +82,7 @@ progress() {
 # The log's own words decide which sentence fits.
 explain() {
     if grep -qi 'no space left' "$log"; then
-        fail "the disk is full: $venv needs about 600 MB, and pip as much again for a while in ${TMPDIR:-/tmp}." \
+        fail "the disk is full: $venv needs about 800 MB, and pip as much again for a while in ${TMPDIR:-/tmp}." \
             "Free some space and run make again. (Log: $log)"
     elif grep -qiE 'do not match the hashes|hash mismatch' "$log"; then
         fail "a downloaded package is not the one that requirements/test.txt pins; try again, and do not use it" \
@@ -109,7 +109,7 @@ trap 'exit 130' INT TERM
 export PYTHONUNBUFFERED=1  # so that pip's log keeps up with what it does
 (: >"$log") 2>/dev/null || fail "$log cannot be written; run make as the user who owns this folder."
 
-say "installing what voxtree needs into $venv (once; about 600 MB on disk, one to three minutes)"
+say "installing what voxtree needs into $venv (once; about 800 MB on disk, one to three minutes)"
 create
 pip_install --require-hashes -r "$lock"
 pip_install --no-deps --no-build-isolation -e "$(dirname "$here")"

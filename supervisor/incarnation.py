@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
 
@@ -212,6 +212,11 @@ class Incarnation:
 
 def _single(error: Exception) -> Exception:
     """What a group of exactly one holds: a child's own task group must not hide the error from its policy."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    while len(held := _held(error)) == 1:
+        error = held[0]
     return error
+
+
+def _held(error: Exception) -> tuple[Exception, ...]:
+    """The errors of a group; none if it is not one."""
+    return cast("ExceptionGroup[Exception]", error).exceptions if isinstance(error, ExceptionGroup) else ()

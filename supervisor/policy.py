@@ -107,7 +107,7 @@ class PolicyTable:
     """Policies by an error's `code` (a text such as `RIVA_003`), then by its family (`RIVA`), then the
     default."""
 
-    policies: Mapping[str, Policy] = field(default_factory=dict)
+    policies: Mapping[str, Policy] = field(default_factory=dict[str, Policy])
     default: Policy = RESTART
 
     def __post_init__(self) -> None:

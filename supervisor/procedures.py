@@ -223,7 +223,7 @@ class Procedures(Lives):
             case Strategy.ONE_FOR_ALL:
                 return list(self._entries.values())
             case Strategy.REST_FOR_ONE:
-                group = []
+                group: list[Entry] = []
                 for other in reversed(self._entries.values()):  # from the younger end: it costs what is restarted
                     group.append(other)
                     if other is entry:

@@ -94,6 +94,8 @@ class PrometheusListener:
                 self._on_breaker(event)
             case LoopRecovered(seconds=seconds):
                 self._blocked.inc(seconds)
+            case _:
+                pass
 
     def _on_breaker(self, event: BreakerOpened | BreakerProbed | BreakerClosed) -> None:
         state = {BreakerOpened: "open", BreakerProbed: "half_open", BreakerClosed: "closed"}[type(event)]

@@ -8,7 +8,7 @@ cannot be stopped keeps nobody from leaving.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -101,7 +101,7 @@ class Root:
     # ---- the lifetime
 
     @asynccontextmanager
-    async def session(self, tree: Tree) -> AsyncIterator[None]:
+    async def session(self, tree: Tree) -> AsyncGenerator[None]:
         self.on_fatal = tree.stop_soon
         failure: BaseException | None = None
         async with anyio.create_task_group() as outer:

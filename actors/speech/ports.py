@@ -71,6 +71,7 @@ class RecognitionStream(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Recognised]:
         """Results in order. Ends when the backend ended the stream without an error."""
+        ...
 
 
 class RecognitionBackend(Protocol):
@@ -93,3 +94,4 @@ class RecognitionBackend(Protocol):
         Raises (on entering, sending and iterating alike):
             SpeechError: with the code that says what happened, and the endpoint's name.
         """
+        ...
