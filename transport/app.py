@@ -62,6 +62,8 @@ class App:
             self.pool,
             max_sessions=settings.session.max_sessions or self.pool.capacity,
             log_seconds=settings.session.log_seconds,
+            spool_seconds=settings.session.spool_seconds,
+            spool_dir=settings.session.spool_dir,
         )
         self.front_door = FrontDoor(settings.server, settings.session, self.sessions)
         self.tree = Supervisor(

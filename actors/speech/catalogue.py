@@ -219,6 +219,18 @@ _ROWS = (
         "Send whole samples in each message; the event's `detail` says what was wrong.",
     ),
     _entry(
+        "AUDIO_004", "AUDIO_LOST", _ERROR,
+        "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
+        "No backend took the audio for so long that the oldest had to be given up; a `gap` says which.",
+        "Bring a backend back. A larger `session.spool_seconds` bridges longer outages.",
+    ),
+    _entry(
+        "AUDIO_006", "AUDIO_SPOOL_FAILED", _ERROR,
+        "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
+        "Audio that waits for a backend could not be written to disk, or read again; memory alone holds it now.",
+        "Make room on the disk of `session.spool_dir`, or choose another directory that the server may write.",
+    ),
+    _entry(
         "UNKNOWN", "UNKNOWN", _CRITICAL,
         "An unexpected error occurred", Retry.RESTART, Action.NEW_SESSION, 1011,
         "A defect in voxtree, or an error of a backend that no row describes.",
