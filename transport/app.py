@@ -70,6 +70,8 @@ class App:
             self.pool,
             max_sessions=settings.session.max_sessions or self.pool.capacity,
             log_seconds=settings.session.log_seconds,
+            spool_seconds=settings.session.spool_seconds,
+            spool_dir=settings.session.spool_dir,
             actor=self._session_actor,
         )
         self.front_door = FrontDoor(settings.server, settings.session, self.sessions, faults=self.faults)

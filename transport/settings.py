@@ -49,13 +49,19 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         max_sessions: sessions at the same time; further ones are refused. None: one for each backend stream.
         idle_timeout: seconds without a message from the client after which its connection is closed.
         max_chunk_bytes: audio in one message.
-        log_seconds: audio held for replay that no final covers yet; a client that is further ahead has to wait.
+        log_seconds: audio held in memory, for replay, that no final covers yet. A client that sends faster than real
+            time waits when it is full.
+        spool_seconds: audio of live speech held on disk besides, while no backend takes it (2 bytes a sample: 1.9 MB a
+            minute at 16 kHz). Past it the oldest is given up, and the client is told by a `gap`. 0: none.
+        spool_dir: directory for it; None: the system's for temporary files. Files have no name there.
     """
 
     max_sessions: Count | None = None
     idle_timeout: Seconds = 60.0
     max_chunk_bytes: Bytes = 1024 * 1024
     log_seconds: Annotated[float, msgspec.Meta(ge=20, le=3600)] = 60.0
+    spool_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 600.0
+    spool_dir: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

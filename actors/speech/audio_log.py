@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from actors.speech.errors import SpoolFailed
 from actors.speech.signal import Signal
+from actors.speech.spool import Spool
 
 SAMPLE_BYTES = 2  # PCM16 mono
+FORCED_SECONDS = 5.0  # forced out at a time: not a gap for each frame, and never much more than need be
+
+
+class AudioGone(Exception):
+    """The audio asked for was settled, or forced out: it cannot be read any more."""
 
 
 class AudioLog:
@@ -13,30 +20,48 @@ class AudioLog:
     The session appends and releases; recognisers read through cursors, so that live audio, a replay after a crash and
     catching up are all the same: reading on from a position.
 
+    Memory holds the newest audio, at most `capacity` samples of it; older audio goes to the spool. Past both bounds,
+    or where the spool fails, the oldest is forced out: `start` moves on without `release`, for the session to announce.
+
     Args:
         sample_rate: Hz.
-        capacity: samples held before `full` asks the client's side to wait (2 bytes each).
+        capacity: samples held in memory (2 bytes each).
+        spool_capacity: samples held on disk besides, in whole seconds; 0: nothing goes to disk.
+        spool_directory: where; None: the system's directory for temporary files.
+
+    Attributes:
+        start: position of the oldest sample held.
+        trouble: why the spool failed, once for each log; whoever tells of it takes it away.
     """
 
-    def __init__(self, sample_rate: int, capacity: int) -> None:
+    def __init__(
+        self, sample_rate: int, capacity: int, *, spool_capacity: int = 0, spool_directory: str | None = None
+    ) -> None:
         self.sample_rate = sample_rate
         self.capacity = capacity
         self.start = 0
         self.ended = False
         self.changed = Signal()  # audio, a mark or the end arrived
-        self.released = Signal()  # `full` may have ended
-        self._bytes = bytearray()
+        self.released = Signal()  # there is more room
+        self.trouble: SpoolFailed | None = None
+        self._most = capacity * SAMPLE_BYTES
+        self._memory = bytearray()
+        self._memory_start = 0  # below it, down to `start`, all is in the spool
+        self._stretch = min(sample_rate, max(capacity, 1))  # samples that go to the spool at a time
+        self._spool = Spool(self._stretch * SAMPLE_BYTES, spool_capacity // self._stretch, spool_directory)
+        self._spool_failed = False
+        self._forced = max(1, min(int(FORCED_SECONDS * sample_rate), capacity // 4))
         self._marks: list[int] = []
 
     @property
     def end(self) -> int:
         """The position the next appended sample will have."""
-        return self.start + len(self._bytes) // SAMPLE_BYTES
+        return self._memory_start + len(self._memory) // SAMPLE_BYTES
 
     @property
     def full(self) -> bool:
-        """True while more than `capacity` samples wait to be settled: whoever feeds the log should wait."""
-        return len(self._bytes) >= self.capacity * SAMPLE_BYTES
+        """True while `capacity` samples or more wait to be settled."""
+        return self.end - self.start >= self.capacity
 
     def append(self, pcm: bytes) -> None:
         """Add whole samples at `end`.
@@ -46,7 +71,9 @@ class AudioLog:
         """
         if len(pcm) % SAMPLE_BYTES or self.ended:
             raise ValueError("append needs whole samples" if not self.ended else "the log is closed")
-        self._bytes += pcm
+        self._memory += pcm
+        if len(self._memory) > self._most:
+            self._relieve_memory()
         self.changed.notify()
 
     def mark(self) -> None:
@@ -61,34 +88,73 @@ class AudioLog:
         self.changed.notify()
 
     def read(self, position: int, most: int) -> bytes:
-        """Up to `most` samples from `position` on; empty at the end.
+        """Samples from `position` on: up to `most`, at least one unless `position` is the end.
 
         Raises:
-            ValueError: `position` lies before `start`: that audio is gone.
+            AudioGone: `position` lies before `start`.
         """
         if position < self.start:
-            raise ValueError(f"samples below {self.start} were released, {position} was asked for")
-        first = (position - self.start) * SAMPLE_BYTES
-        return bytes(self._bytes[first : first + most * SAMPLE_BYTES])
+            raise AudioGone(f"samples below {self.start} are gone, {position} was asked for")
+        if position < self._memory_start:
+            return self._read_spool(position, most)
+        first = (position - self._memory_start) * SAMPLE_BYTES
+        return bytes(self._memory[first : first + most * SAMPLE_BYTES])
 
     def release(self, position: int) -> None:
         """Forget what lies below `position`: it is settled."""
-        settled = min(position, self.end) - self.start
-        if settled <= 0:
+        position = min(position, self.end)
+        if position <= self.start:
             return
-        del self._bytes[: settled * SAMPLE_BYTES]
-        self.start += settled
-        self._marks = [mark for mark in self._marks if mark > self.start]
+        if position >= self._memory_start:
+            self._spool.clear()
+            del self._memory[: (position - self._memory_start) * SAMPLE_BYTES]
+            self._memory_start = position
+        else:
+            self._spool.drop((position - self._spool_start) // self._stretch)
+        self.start = position
+        self._marks = [mark for mark in self._marks if mark > position]
         self.released.notify()
 
     def next_mark(self, position: int) -> int | None:
         """The first mark at or after `position`."""
         return next((mark for mark in self._marks if mark >= position), None)
 
-    async def room(self) -> None:
-        """Wait while the log is full."""
-        while self.full:
-            await self.released.wait()
+    # ---- memory and disk
+
+    @property
+    def _spool_start(self) -> int:
+        return self._memory_start - len(self._spool) * self._stretch
+
+    def _relieve_memory(self) -> None:
+        while len(self._memory) > self._most:
+            if self._spool.full or not self._spill():
+                self.release(self.start + self._forced)
+
+    def _spill(self) -> bool:
+        """Move the oldest stretch of memory to disk; False when that fails."""
+        size = self._spool.stretch
+        try:
+            self._spool.append(bytes(self._memory[:size]))
+        except SpoolFailed as error:
+            self._failed(error)
+            return False
+        del self._memory[:size]
+        self._memory_start += self._stretch
+        return True
+
+    def _read_spool(self, position: int, most: int) -> bytes:
+        index, offset = divmod(position - self._spool_start, self._stretch)
+        try:
+            return self._spool.read(index, offset * SAMPLE_BYTES, most * SAMPLE_BYTES)
+        except SpoolFailed as error:
+            self._failed(error)
+            self.release(self._memory_start)
+            raise AudioGone(f"samples below {self.start} could not be read again") from error
+
+    def _failed(self, error: SpoolFailed) -> None:
+        if not self._spool_failed:
+            self._spool_failed = True
+            self.trouble = error
 
 
 class Cursor:
@@ -110,7 +176,11 @@ class Cursor:
         return self._log.ended and self.behind == 0 and not self._mark_here()
 
     def read(self, most: int) -> bytes:
-        """Up to `most` samples, never past a mark that was not taken yet."""
+        """Up to `most` samples, never past a mark that was not taken yet.
+
+        Raises:
+            AudioGone: what comes next was forced out of the log.
+        """
         mark = self._log.next_mark(max(self.position, self._passed + 1))
         pcm = self._log.read(self.position, most if mark is None else min(most, mark - self.position))
         self.position += len(pcm) // SAMPLE_BYTES

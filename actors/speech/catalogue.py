@@ -260,8 +260,14 @@ _ROWS = (
     _entry(
         "AUDIO_004", "AUDIO_LOST", _ERROR, Fault.BACKEND,
         "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
-        "No backend took the audio while there was room to hold it; the client got a `gap` with the exact place.",
-        "Bring a backend back (`voxtree doctor`); raise `session.log_seconds`, or add a fallback, for the next time.",
+        "No backend took the audio for so long that the oldest was given up; the client got a `gap` that says which.",
+        "Bring a backend back (`voxtree doctor`), or add a fallback. A larger `session.spool_seconds` bridges more.",
+    ),
+    _entry(
+        "AUDIO_006", "AUDIO_SPOOL_FAILED", _ERROR, Fault.CONFIG,
+        "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
+        "Audio that waits for a backend could not be written to disk, or read again; memory alone holds it now.",
+        "Make room on the disk of `session.spool_dir`, or choose another directory that the server may write.",
     ),
     _entry(
         "UNKNOWN", "UNKNOWN", _CRITICAL, Fault.US,

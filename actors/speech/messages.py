@@ -69,6 +69,12 @@ class NoBackendFree(msgspec.Struct, frozen=True):
     """The recogniser waits for a backend."""
 
 
+class StillLost(msgspec.Struct, frozen=True):
+    """The session's own reminder, some time after its stream was lost. `since` is when that was."""
+
+    since: float
+
+
 class RecogniserDown(msgspec.Struct, frozen=True):
     """The recogniser failed, and what its supervisor does about it."""
 
@@ -85,7 +91,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str
     config: RecognitionConfig
     position: int = 0
-    seq: int = 0  # the last final's number
+    seq: int = 0  # the number of the last final or gap
     epoch: int = 1
     resumed: bool = False
 
@@ -145,13 +151,23 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything said has been delivered; `position` samples were heard, `seq` finals sent."""
+    """Everything said has been delivered; `position` samples were heard, `seq` finals and gaps sent."""
 
     position: int
     seq: int
 
 
 SessionMessage = (
-    Audio | Finalize | Stop | ClientGone | Drain | StreamOpened | Heard | StreamDrained | NoBackendFree | RecogniserDown
+    Audio
+    | Finalize
+    | Stop
+    | ClientGone
+    | Drain
+    | StreamOpened
+    | Heard
+    | StreamDrained
+    | NoBackendFree
+    | RecogniserDown
+    | StillLost
 )
 SessionEvent = Ready | Transcript | Gap | Ack | Status | Problem | Done

@@ -12,7 +12,7 @@ import msgspec
 from anyio.abc import TaskGroup
 
 from actors.address import Ref
-from actors.speech.audio_log import Cursor
+from actors.speech.audio_log import AudioGone, Cursor
 from actors.speech.messages import Heard, NoBackendFree, SessionMessage, StreamDrained, StreamOpened
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionBackend, RecognitionConfig, RecognitionStream
@@ -70,7 +70,11 @@ class Recogniser:
         rate = self._record.config.sample_rate
         patience = _Patience(self._record)
         while not (cursor.at_end or patience.is_over(cursor.position)):
-            if pcm := cursor.read(int(CHUNK_SECONDS * rate)):
+            try:
+                pcm = cursor.read(int(CHUNK_SECONDS * rate))
+            except AudioGone:
+                break  # the log could not hold it; the next stream begins behind the gap
+            if pcm:
                 await stream.send(pcm)
                 if cursor.behind > CATCHING_UP_SECONDS * rate:
                     await anyio.sleep(_pause(backend.catch_up))

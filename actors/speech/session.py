@@ -9,7 +9,7 @@ import anyio
 from actors.base import Actor, handler
 from actors.speech.messages import SessionMessage
 from actors.speech.record import SessionRecord
-from actors.speech.session_core import End, Send, SessionCore
+from actors.speech.session_core import End, Remind, Report, Send, SessionCore
 
 
 class SessionActor(Actor[SessionMessage]):
@@ -26,6 +26,10 @@ class SessionActor(Actor[SessionMessage]):
             match command:
                 case Send(event):
                     self._record.outbox.put(event)
+                case Report(error):
+                    self.incarnation.report(error)
+                case Remind(seconds, message):
+                    self.after(seconds, message)
                 case End():
                     self.stop()
                 case _:

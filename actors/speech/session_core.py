@@ -9,7 +9,7 @@ from typing import assert_never
 import msgspec
 
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.errors import GoingAway, NoBackend, SpeechError, UnexpectedError
+from actors.speech.errors import AudioLost, GoingAway, NoBackend, SpeechError, UnexpectedError
 from actors.speech.messages import (
     Ack,
     Audio,
@@ -24,6 +24,7 @@ from actors.speech.messages import (
     SessionEvent,
     SessionMessage,
     Status,
+    StillLost,
     Stop,
     StreamDrained,
     StreamOpened,
@@ -86,11 +87,24 @@ class Send(msgspec.Struct, frozen=True):
     event: SessionEvent
 
 
+class Report(msgspec.Struct, frozen=True):
+    """Let the operator know of an error that the session survives."""
+
+    error: SpeechError
+
+
+class Remind(msgspec.Struct, frozen=True):
+    """Have the session told this in so many seconds."""
+
+    seconds: float
+    message: StillLost
+
+
 class End(msgspec.Struct, frozen=True):
     """The session is over; nothing follows."""
 
 
-Command = Send | End
+Command = Send | Report | Remind | End
 
 
 class SessionCore:
@@ -125,13 +139,15 @@ class SessionCore:
                 self._log.close()
                 return ()
             case StreamOpened():
-                return self._opened(message)
+                return self._opened(message, now)
             case StreamDrained(number, position):
                 return self._drained(position, now) if number == self._stream else ()
             case NoBackendFree():
                 return self._lost(NoBackend(), now)
             case RecogniserDown(error, directive):
                 return self._down(error, directive, now)
+            case StillLost(since):
+                return self._still_lost(since)
             case Drain():
                 self._draining = True
                 self._log.close()
@@ -147,16 +163,15 @@ class SessionCore:
         if self._log.ended:
             return ()  # it was on its way when the client, or the server, said stop
         self._log.append(pcm)
-        commands: list[Command] = []
-        if self.state is State.RECOVERING and now - self._lost_at >= DELAYED_SECONDS:
-            commands += self._move(Cause.WAITED_LONG, NoBackend())
+        commands = self._forced_out(now)
         if now - self._acked_at >= ACK_SECONDS:
             commands.append(self._ack(now))
         return commands
 
     # ---- the recogniser
 
-    def _opened(self, message: StreamOpened) -> Iterable[Command]:
+    def _opened(self, message: StreamOpened, now: float) -> Iterable[Command]:
+        commands = self._forced_out(now)
         self._stream = message.number
         self._origin = self._timeline.confirmed
         self._tier = message.tier
@@ -164,10 +179,10 @@ class SessionCore:
         before = self.state
         self._move(Cause.STREAM_OPENED)
         if message.degraded:
-            return (Send(Status(state="degraded", message="A substitute speech service is in use.")),)
-        if before in (State.RECOVERING, State.DELAYED):
-            return (Send(Status(state="streaming", message="The speech service is back.")),)
-        return ()
+            commands.append(Send(Status(state="degraded", message="A substitute speech service is in use.")))
+        elif before in (State.RECOVERING, State.DELAYED):
+            commands.append(Send(Status(state="streaming", message="The speech service is back.")))
+        return commands
 
     def _heard(self, message: Heard, now: float) -> Iterable[Command]:
         result = message.result
@@ -204,7 +219,7 @@ class SessionCore:
         if self._log.ended and position == self._log.end:
             done = Done(position=position, seq=self._timeline.seq)
             return (Send(_problem(GoingAway(), fatal=True) if self._draining else done), *self._end())
-        return self._settled(self._timeline.silence(position, self._tier), now)
+        return (*self._settled(self._timeline.silence(position, self._tier), now), *self._forced_out(now))
 
     def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Command]:
         if directive in (Directive.STOP, Directive.ESCALATE):
@@ -215,10 +230,13 @@ class SessionCore:
         self._stream = -1
         if self.state in (State.CONNECTING, State.STREAMING):
             self._lost_at = now
-            return self._move(Cause.STREAM_LOST, error)
-        if self.state is State.RECOVERING and now - self._lost_at >= DELAYED_SECONDS:
-            return self._move(Cause.WAITED_LONG, NoBackend())
+            return (*self._move(Cause.STREAM_LOST, error), Remind(DELAYED_SECONDS, StillLost(now)))
         return self._move(Cause.STREAM_LOST)
+
+    def _still_lost(self, since: float) -> Iterable[Command]:
+        if self.state is not State.RECOVERING or since != self._lost_at:
+            return ()  # there was a stream in between
+        return self._move(Cause.WAITED_LONG, NoBackend())
 
     # ---- what follows
 
@@ -227,6 +245,17 @@ class SessionCore:
             return ()
         self._log.release(final.end)
         return (Send(final), self._ack(now))
+
+    def _forced_out(self, now: float) -> list[Command]:
+        """Announce what the log could not hold, and why if it knows more."""
+        log, commands = self._log, list[Command]()
+        if log.trouble is not None:
+            commands.append(Report(log.trouble))
+            log.trouble = None
+        if (gap := self._timeline.gap(log.start)) is not None:
+            lost = AudioLost(f"{(gap.end - gap.start) / self._rate:.1f} s were given up", position=gap.start)
+            commands += Report(lost), Send(gap), self._ack(now)
+        return commands
 
     def _ack(self, now: float) -> Command:
         self._acked_at = now

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
+import anyio
+
 from actors.address import Ref
 from actors.errors import ActorGone
 from actors.hosting import actor_child
 from actors.mailbox import Mailbox
+from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SessionInUse, SpeechError, UnexpectedError
 from actors.speech.messages import (
     Audio,
@@ -22,6 +25,7 @@ from actors.speech.messages import (
     SessionMessage,
     Stop,
 )
+from actors.speech.pace import Pace
 from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
@@ -47,11 +51,23 @@ class Session:
     def __init__(self, record: SessionRecord) -> None:
         self.record = record
         self.ref: Ref[SessionMessage] = Ref(PREFIX + record.session_id, MAILBOX)
+        self._pace = Pace()
+        self._untimed = 0  # samples the pace does not know of yet
+        self._beat = record.config.sample_rate // 2  # … and after how many it is told: not the clock for each frame
+        self._sent = record.log.end  # the position after the last sample handed over, be it appended yet or not
+        self._piece = record.config.sample_rate * SAMPLE_BYTES
 
     async def audio(self, pcm: bytes) -> None:
-        """Append PCM16 mono at the session's rate; waits while the session holds as much unsettled audio as it may."""
-        await self.record.log.room()
-        await self._send(Audio(pcm))
+        """Append PCM16 mono at the session's rate, in pieces of a second at most.
+
+        It waits while the session's memory is full of unsettled audio, if the client is ahead of real time. Live
+        speech cannot be made to wait: it goes to disk, and past the bounds of that the oldest is lost, with a `Gap`.
+        """
+        if len(pcm) <= self._piece:
+            await self._audio(pcm)
+        else:
+            for start in range(0, len(pcm), self._piece):
+                await self._audio(pcm[start : start + self._piece])
 
     async def finalize(self) -> None:
         """End the utterance here."""
@@ -82,7 +98,27 @@ class Session:
         """The session's tree is gone. If it could not say why itself, `error` is the client's last event."""
         self.ref.close()
         self.record.outbox.put(Problem(code=error.code, fatal=True))
-        self.record.log.release(self.record.log.end)  # nobody will settle it any more: free whoever waits for room
+        self.record.log.release(self.record.log.end)  # nobody will settle it any more
+        self.record.log.released.notify()  # free whoever waits for room, also where there was nothing left to release
+
+    async def _audio(self, pcm: bytes) -> None:
+        samples = len(pcm) // SAMPLE_BYTES
+        self._untimed += samples
+        if self._untimed >= self._beat:
+            self._pace.sent(self._untimed / self.record.config.sample_rate, anyio.current_time())
+            self._untimed = 0
+        if self._pace.ahead and not self._has_room(samples):
+            while not self._has_room(samples):
+                await self.record.log.released.wait()
+            self._pace.waited(anyio.current_time())
+        self._sent += samples
+        await self._send(Audio(pcm))
+
+    def _has_room(self, samples: int) -> bool:
+        log = self.record.log
+        if self.ref.depth == 0:
+            self._sent = log.end  # what was handed over is appended, or was lost with a crash
+        return self._sent + samples - log.start <= log.capacity or self._sent <= log.start or self.record.outbox.over
 
     async def _send(self, message: SessionMessage) -> None:
         with suppress(ActorGone):  # the session has ended; its last event, on its way to the client, says why
@@ -100,7 +136,9 @@ class Sessions:
         supervisor: gives the running supervisor that `child` describes.
         pool: where the sessions' recognisers get their backends.
         max_sessions: how many may live at the same time.
-        log_seconds: unsettled audio a session holds before its client has to wait.
+        log_seconds: unsettled audio a session holds in memory.
+        spool_seconds: … and on disk, while no backend takes it.
+        spool_dir: where on disk; None: the system's directory for temporary files.
         actor: makes the actor of a session, for each of its lives.
     """
 
@@ -111,6 +149,8 @@ class Sessions:
         *,
         max_sessions: int,
         log_seconds: float,
+        spool_seconds: float = 0.0,
+        spool_dir: str | None = None,
         actor: Callable[[SessionRecord], SessionActor] = SessionActor,
     ) -> None:
         self._supervisor = supervisor
@@ -118,6 +158,8 @@ class Sessions:
         self._max_sessions = max_sessions
         self._log_seconds = log_seconds
         self._actor = actor
+        self._spool_seconds = spool_seconds
+        self._spool_dir = spool_dir
         self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -142,7 +184,7 @@ class Sessions:
             raise SessionInUse()
         if len(self._live) >= self._max_sessions:
             raise ServerBusy(f"all {self._max_sessions} sessions are taken", retry_after=BUSY_RETRY)
-        session = self._live[session_id] = Session(SessionRecord(session_id, config, self._log_seconds))
+        session = self._live[session_id] = Session(self._record(session_id, config))
         session.record.outbox.put(Ready(session_id=session_id, config=config))
         try:
             await self._supervisor().start_child(self._tree(session))
@@ -153,6 +195,11 @@ class Sessions:
             session.disconnected()
             raise
         return session
+
+    def _record(self, session_id: str, config: RecognitionConfig) -> SessionRecord:
+        return SessionRecord(
+            session_id, config, self._log_seconds, spool_seconds=self._spool_seconds, spool_dir=self._spool_dir
+        )
 
     def _tree(self, session: Session) -> Child:
         record, ref = session.record, session.ref

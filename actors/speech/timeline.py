@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from actors.speech.messages import Transcript
+from actors.speech.errors import AudioLost
+from actors.speech.messages import Gap, Transcript
 from actors.speech.ports import Recognised, Tier, Word
 
 # A replayed stream begins where the last confirmed word ended; a scrap of that word's tail may be heard again. Riva's
@@ -15,11 +16,11 @@ UNTIMED_TAIL_SECONDS = 0.5
 
 
 class Timeline:
-    """The finals of a session: numbered from 1, each beginning where the one before ended.
+    """The finals and gaps of a session: numbered from 1, each beginning where the one before ended.
 
     Attributes:
         confirmed: everything below this sample position is settled; a new stream starts here.
-        seq: the last final's number; 0 before the first.
+        seq: the last one's number; 0 before the first.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -61,6 +62,14 @@ class Timeline:
     def silence(self, position: int, source: Tier) -> Transcript | None:
         """Settle audio up to `position` in which nothing was said: a final without text. None if it is settled."""
         return self._settle(position, "", (), 0.0, source) if position > self.confirmed else None
+
+    def gap(self, position: int) -> Gap | None:
+        """Settle audio up to `position` as lost, for whatever was said in it. None if it is settled."""
+        if position <= self.confirmed:
+            return None
+        start, self.confirmed = self.confirmed, position
+        self.seq += 1
+        return Gap(seq=self.seq, start=start, end=position, code=AudioLost.entry.code)
 
     def _settle(self, end: int, text: str, words: tuple[Word, ...], confidence: float, source: Tier) -> Transcript:
         start, self.confirmed = self.confirmed, end

@@ -44,7 +44,7 @@ def always(code: str) -> Faults:
 
 def test_all_can_be_injected_but_what_only_the_server_itself_can_know() -> None:
     ends_of_connections = {"CONN_002", "CONN_006", "CONN_007", "CONN_009"}
-    ends_of_patience = {"RIVA_013", "AUDIO_004"}
+    ends_of_patience = {"RIVA_013", "AUDIO_004", "AUDIO_006"}
     assert set(CATALOGUE) - set(OPPORTUNITIES) == ends_of_connections | ends_of_patience
 
 

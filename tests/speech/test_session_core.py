@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from actors.speech.errors import BackendStalled, ModelNotFound, StreamLost
 from actors.speech.messages import (
     Ack,
@@ -10,6 +12,7 @@ from actors.speech.messages import (
     Done,
     Drain,
     Finalize,
+    Gap,
     Heard,
     NoBackendFree,
     Problem,
@@ -24,7 +27,7 @@ from actors.speech.messages import (
 )
 from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
 from actors.speech.record import SessionRecord
-from actors.speech.session_core import End, Send, SessionCore, State
+from actors.speech.session_core import End, Remind, Report, Send, SessionCore, State
 from supervisor.policy import Directive
 
 RATE = 16000
@@ -33,15 +36,40 @@ RATE = 16000
 class Scene:
     """A session core with its record, fed by hand; `now` moves only when told."""
 
-    def __init__(self, **config: object) -> None:
-        self.record = SessionRecord("s", RecognitionConfig(**config), log_seconds=60)  # type: ignore[arg-type]
+    def __init__(self, *, spool_seconds: float = 0.0, spool_dir: str | None = None, **config: object) -> None:
+        self.record = SessionRecord(
+            "s",
+            RecognitionConfig(**config),  # type: ignore[arg-type]
+            log_seconds=60,
+            spool_seconds=spool_seconds,
+            spool_dir=spool_dir,
+        )
         self.core = SessionCore(self.record)
         self.now = 100.0
+        self.reports: list[str] = []
+        self.reminders: list[tuple[float, SessionMessage]] = []
 
     def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
-        """The events the client gets, and `End`."""
-        commands = [command for message in messages for command in self.core.receive(message, self.now)]
-        return [command.event if isinstance(command, Send) else command for command in commands]
+        """The events the client gets, and `End`; what the session wants for itself is kept aside."""
+        told: list[SessionEvent | End] = []
+        for command in (command for message in messages for command in self.core.receive(message, self.now)):
+            match command:
+                case Send(event):
+                    told.append(event)
+                case Report(error):
+                    self.reports.append(str(error))
+                case Remind(seconds, message):
+                    self.reminders.append((seconds, message))
+                case End():
+                    told.append(command)
+        return told
+
+    def let_pass(self, seconds: float) -> list[SessionEvent | End]:
+        """Time goes by; due reminders are told."""
+        self.now += seconds
+        due = [message for _, message in self.reminders]
+        self.reminders.clear()
+        return self.tell(*due)
 
     def speak(self, seconds: float) -> list[SessionEvent | End]:
         return self.tell(Audio(bytes(int(seconds * RATE) * 2)))
@@ -111,16 +139,79 @@ def test_a_recovery_that_takes_long_is_called_delayed() -> None:
     scene = Scene()
     scene.open()
     scene.tell(RecogniserDown(BackendStalled(), Directive.BACKOFF))
-    scene.speak(0.1)
-    scene.now += 3.0
-    told = scene.tell(Audio(b"\0\0"))
-    assert told[0] == Status(
-        state="delayed",
-        code="RIVA_013",
-        message="Transcription is delayed. Keep talking, the words will follow.",
-    )
+    assert scene.reminders[0][0] == 3.0
+    told = scene.let_pass(3.0)
+    assert told == [
+        Status(
+            state="delayed",
+            code="RIVA_013",
+            message="Transcription is delayed. Keep talking, the words will follow.",
+        )
+    ]
     assert scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF)) == []
     assert scene.core.state is State.DELAYED
+
+
+def test_a_recovery_that_was_over_in_between_is_not_called_delayed() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    reminder = scene.reminders[0][1]
+    scene.now += 1.0
+    scene.open(2)
+    assert scene.tell(reminder) == []
+    scene.now += 1.0
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    assert scene.tell(reminder) == []
+    assert scene.core.state is State.RECOVERING
+
+
+def test_audio_that_the_log_cannot_hold_is_announced_as_a_gap() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(3.0)
+    scene.tell(Heard(1, final("one", 0.5, 1.0)), RecogniserDown(StreamLost(), Directive.BACKOFF))
+    assert scene.speak(58.0) == []
+    told = scene.speak(0.5)  # 60.5 s past the final, and the log holds 60
+    gap = Gap(seq=2, start=RATE, end=6 * RATE, code="AUDIO_004")
+    assert told == [gap, Ack(durable=6 * RATE, received=int(61.5 * RATE), seq=2)]
+    assert scene.reports == ["AUDIO_004 AUDIO_LOST: 5.0 s were given up, at sample 16000"]
+    scene.open(2)
+    final_after = scene.tell(Heard(2, final("two", 0.5, 0.75)))[0]
+    assert isinstance(final_after, Transcript)
+    assert (final_after.seq, final_after.start, final_after.end) == (3, 6 * RATE, int(6.75 * RATE))
+
+
+def test_a_gap_that_a_crash_left_unannounced_is_announced_by_the_next_incarnation() -> None:
+    scene = Scene()
+    scene.record.log.append(bytes(2 * 61 * RATE))  # and then the session died
+    assert scene.open(1) == [
+        Gap(seq=1, start=0, end=5 * RATE, code="AUDIO_004"),
+        Ack(durable=5 * RATE, received=61 * RATE, seq=1),
+    ]
+
+
+def test_words_in_a_gap_are_not_told_by_the_stream_that_heard_them_before() -> None:
+    scene = Scene()
+    scene.open(1)
+    for _ in range(61):
+        scene.speak(1.0)
+    words = tuple(Word(str(second), second * RATE, (second + 1) * RATE) for second in range(8))
+    told = scene.tell(Heard(1, Recognised(is_final=True, text="0 1 2 3 4 5 6 7", words=words)))
+    assert isinstance(told[0], Transcript)
+    assert (told[0].text, told[0].start, told[0].end) == ("5 6 7", 5 * RATE, 8 * RATE)
+
+
+def test_a_spool_that_fails_is_reported_once_with_its_reason(tmp_path: Path) -> None:
+    scene = Scene(spool_seconds=600.0, spool_dir=str(tmp_path / "missing"))
+    scene.open(1)
+    for _ in range(70):
+        scene.speak(1.0)
+    assert scene.reports == [
+        "AUDIO_006 AUDIO_SPOOL_FAILED: the audio spool cannot be written: no such file or directory",
+        "AUDIO_004 AUDIO_LOST: 5.0 s were given up, at sample 0",
+        "AUDIO_004 AUDIO_LOST: 5.0 s were given up, at sample 80000",
+    ]
 
 
 def test_a_substitute_backend_is_called_degraded() -> None:

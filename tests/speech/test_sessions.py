@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,22 +21,31 @@ from actors.speech.errors import (
     SpeechError,
     StreamLost,
 )
-from actors.speech.messages import Done, Problem, Ready, SessionEvent, Status, Transcript
+from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, Status, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.sessions import Session, Sessions
 from supervisor.testing import virtual_backend
 from supervisor.tree import Supervisor
-from tests.speech.fakes import RATE, WORD, FakeBackend, speech
+from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, speech
+from tests.speech.spools import open_spools
 
 CONFIG = RecognitionConfig(sample_rate=RATE)
 FRAME = RATE // 10 * 2  # bytes of 100 ms
 
 
 @asynccontextmanager
-async def running(*backends: FakeBackend, max_sessions: int = 100) -> AsyncGenerator[Sessions, None]:
+async def running(
+    *backends: FakeBackend, max_sessions: int = 100, spool_seconds: float = 0.0
+) -> AsyncGenerator[Sessions, None]:
     pool = BackendPool(backends)
-    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=max_sessions, log_seconds=60.0)
+    sessions = Sessions(
+        lambda: tree.value("sessions"),
+        pool,
+        max_sessions=max_sessions,
+        log_seconds=60.0,
+        spool_seconds=spool_seconds,
+    )
     tree = Supervisor([sessions.child()])
     async with tree:
         yield sessions
@@ -107,17 +117,128 @@ async def test_a_client_in_a_hurry_waits_for_the_session_and_loses_nothing() -> 
 
 
 async def test_backends_that_are_down_delay_the_words_and_the_client_is_told() -> None:
-    back_at = 8.0
-
-    def fail(stream: int, heard: int) -> SpeechError | None:
-        return ConnectionFailed() if anyio.current_time() - began < back_at else None
-
-    began = anyio.current_time()
-    async with running(FakeBackend(fail=fail)) as sessions:
+    async with running(FakeBackend(fail=down_until(8.0))) as sessions:
         events = await converse(await sessions.open("s1", CONFIG), speech(1, 10) + speech(11, 40))
     assert words(events) == " ".join(map(str, range(1, 51)))
     states = [event.state for event in events if isinstance(event, Status)]
     assert states == ["recovering", "delayed", "streaming"]
+
+
+def down_until(seconds: float) -> Callable[[int, int], SpeechError | None]:
+    """How every stream fails for so many seconds from now on."""
+    began = anyio.current_time()
+    return lambda stream, heard: ConnectionFailed() if anyio.current_time() - began < seconds else None
+
+
+def assert_tiled(events: list[SessionEvent], end: int) -> None:
+    """Finals and gaps are numbered from 1 and cover the session without a hole, up to its last word."""
+    pieces = [e for e in events if isinstance(e, Gap) or (isinstance(e, Transcript) and e.is_final)]
+    assert [piece.seq for piece in pieces] == list(range(1, len(pieces) + 1))
+    assert [piece.start for piece in pieces] == [0, *(piece.end for piece in pieces[:-1])]
+    assert pieces[-1].end <= end
+
+
+async def test_a_long_outage_is_bridged_on_disk_while_the_speaker_goes_on() -> None:
+    pcm = b"".join(speech(first, 20) for first in range(1, 1200, 20))  # 330 s
+    async with running(FakeBackend(fail=down_until(200.0)), spool_seconds=600.0) as sessions:
+        began = anyio.current_time()
+        events = await converse(await sessions.open("s1", CONFIG), pcm)
+        took = anyio.current_time() - began
+    assert words(events) == " ".join(map(str, range(1, 1201)))
+    assert_tiled(events, len(pcm) // 2)
+    assert took < 340  # the speaker was never made to wait
+
+
+async def test_an_outage_past_all_bounds_costs_the_oldest_words_and_says_exactly_which() -> None:
+    pcm = b"".join(speech(first, 20) for first in range(1, 1200, 20))
+    async with running(FakeBackend(fail=down_until(200.0)), spool_seconds=60.0) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), pcm)
+    gaps = [event for event in events if isinstance(event, Gap)]
+    assert_tiled(events, len(pcm) // 2)
+    assert [(gap.end - gap.start, gap.code) for gap in gaps] == [(5 * RATE, "AUDIO_004")] * len(gaps)
+    assert 75 <= sum(gap.end - gap.start for gap in gaps) / RATE <= 85  # 200 s of outage, 120 of them held
+    heard = [int(word) for word in words(events).split()]
+    assert all(said not in heard for said in range(1, 150))
+    # All behind the last gap is there once; the word that the gap's end cut may show, as it was heard in part.
+    assert heard in (list(range(heard[0], 1201)), [heard[0], *range(heard[0] + 1, 1201)])
+    assert abs(memoryview(pcm).cast("H").tolist().index(heard[0]) - gaps[-1].end) <= PAUSE + WORD + GAP
+
+
+async def test_a_client_in_a_hurry_waits_through_an_outage_and_loses_nothing() -> None:
+    pcm = b"".join(speech(first, 20) for first in range(1, 1200, 20))
+    async with running(FakeBackend(fail=down_until(900.0)), spool_seconds=60.0) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        events: list[SessionEvent] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(talk, session, pcm, 0.0)
+            await anyio.sleep(890)
+            assert session.record.log.end <= 60 * RATE
+            events = await told(session)
+    assert words(events) == " ".join(map(str, range(1, 1201)))
+    assert [event.state for event in events if isinstance(event, Status)] == ["recovering", "delayed", "streaming"]
+    assert not any(isinstance(event, Gap) for event in events)
+
+
+async def test_audio_in_one_large_message_is_not_given_up_either() -> None:
+    pcm = b"".join(speech(first, 20) for first in range(1, 800, 20))  # 220 s
+    async with running(FakeBackend()) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        events: list[SessionEvent] = []
+
+        async def listen() -> None:
+            events.extend(await told(session))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await session.audio(pcm)
+            await session.stop()
+    assert words(events) == " ".join(map(str, range(1, 801)))
+
+
+async def test_what_is_sent_after_stop_does_not_wait_for_room_it_will_not_use() -> None:
+    async with running(FakeBackend(fail=down_until(1000.0))) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(speech(1, 3))
+        await session.stop()
+        with anyio.fail_after(10.0):
+            for _ in range(100):
+                await session.audio(bytes(2 * RATE))
+                await anyio.lowlevel.checkpoint()
+        assert session.record.log.end == len(speech(1, 3)) // 2
+        session.disconnected()
+
+
+async def test_a_slow_backend_does_not_stop_live_speech_and_what_overtakes_its_stream_is_a_gap() -> None:
+    """The stream that reads what is forced out ends in order; another goes on behind the gap."""
+    backend = FakeBackend(fail=down_until(5.0))  # so that it begins with something to catch up with, and never does
+    backend.catch_up = 0.5  # times real time
+    pcm = b"".join(speech(first, 20) for first in range(1, 1600, 20))  # 440 s
+    async with running(backend, spool_seconds=60.0) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), pcm)
+    heard = [int(word) for word in words(events).split()]
+    gaps = [event for event in events if isinstance(event, Gap)]
+    lost = set(range(1, 1601)) - set(heard)
+    samples = memoryview(pcm).cast("H").tolist()
+    assert_tiled(events, len(pcm) // 2)
+    assert heard == sorted(heard)
+    assert gaps
+    assert lost
+    for word in lost:
+        first = samples.index(word)
+        assert any(gap.start < first + WORD and first < gap.end for gap in gaps), word
+
+
+async def test_a_session_that_ends_leaves_nothing_on_disk() -> None:
+    before = open_spools()
+    async with running(FakeBackend(fail=down_until(1000.0)), spool_seconds=600.0) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        for _ in range(80):
+            await session.audio(bytes(2 * RATE))
+            await anyio.sleep(1.0)
+        assert len(open_spools()) == len(before) + 1
+        session.disconnected()
+        await anyio.sleep(1.0)
+        assert len(open_spools()) == len(before)
 
 
 async def test_a_second_backend_takes_over_from_the_first() -> None:

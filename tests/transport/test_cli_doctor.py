@@ -156,6 +156,32 @@ def test_the_limit_of_open_files_is_held_against_the_session_limit(
     assert findings["open files"]["fix"].partition(",")[0] == fix
 
 
+def test_the_directory_for_waiting_audio_is_tried(doctor: Doctor, tmp_path: Path) -> None:
+    _, findings = doctor.examine(f"session.spool_dir={tmp_path}")
+    assert findings["spool"]["level"] == "ok"
+    assert findings["spool"]["what"].startswith(f"{tmp_path} can be written, ")
+    assert list(tmp_path.iterdir()) == []
+    code, findings = doctor.examine(f"session.spool_dir={tmp_path / 'missing'}")
+    assert code == 2
+    assert findings["spool"] == finding(
+        "FAIL",
+        "spool",
+        f"{tmp_path / 'missing'} cannot be written: no such file or directory",
+        "correct session.spool_dir",
+    )
+
+
+def test_a_disk_too_small_for_all_waiting_audio_is_a_warning(doctor: Doctor) -> None:
+    _, findings = doctor.examine("session.max_sessions=1000000", "session.spool_seconds=86400")
+    assert findings["spool"]["level"] == "warn"
+    assert findings["spool"]["what"].endswith("audio of all sessions may take 2764800.0 GB while no backend works")
+
+
+def test_without_waiting_audio_on_disk_its_directory_does_not_matter(doctor: Doctor) -> None:
+    _, findings = doctor.examine("session.spool_seconds=0", "session.spool_dir=/no/where")
+    assert "spool" not in findings
+
+
 def test_a_distribution_that_overwrites_ours_is_found(
     doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import socket
+import tempfile
 from collections.abc import Iterator
 from enum import Enum
 from http.client import HTTPConnection, HTTPException
@@ -24,6 +26,7 @@ from transport.riva.client import RivaBackend
 from transport.settings import Settings
 
 SOCKETS_TO_SPARE = 256  # open files besides clients: listeners, backends, logs, the recogniser's pipes
+SPOOLED_BYTES = 32_000  # of a second of audio at 16 kHz
 MANY_SESSIONS = 4096  # open files that are enough where no session limit is set
 OURS = ("supervisor", "actors", "transport")
 
@@ -77,6 +80,8 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield Finding(Level.OK, "settings", "can be used")
     yield _address(settings)
     yield _open_files(settings)
+    if settings.session.spool_seconds:
+        yield _spool(settings)
     if settings.uses_embedded:
         yield _model(settings)
     yield from anyio.run(_endpoints, settings.backends)
@@ -206,6 +211,31 @@ def _open_files(settings: Settings) -> Finding:
         f"at most {limit}, each session is one" + (f" and there may be {sessions}" if sessions else ""),
         f"ulimit -n {wanted}, or LimitNOFILE={wanted} in the systemd unit",
     )
+
+
+def _spool(settings: Settings) -> Finding:
+    """Whether audio can wait on disk, and whether there is room for that of all sessions."""
+    folder = settings.session.spool_dir or tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free = shutil.disk_usage(folder).free
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Finding(Level.FAIL, "spool", f"{folder} cannot be written: {reason}", "correct session.spool_dir")
+    wanted = int((settings.session.max_sessions or 0) * settings.session.spool_seconds * SPOOLED_BYTES)
+    what = f"{folder} can be written, {_gigabytes(free)} are free"
+    if free >= wanted:
+        return Finding(Level.OK, "spool", what)
+    return Finding(
+        Level.WARN,
+        "spool",
+        f"{what}; audio of all sessions may take {_gigabytes(wanted)} while no backend works",
+        "make room, lower session.spool_seconds, or choose another session.spool_dir",
+    )
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
 
 
 def _model(settings: Settings) -> Finding:

@@ -99,6 +99,7 @@ class _Display:
     """Finals as lines on stdout; below them, on a terminal, how far it has come and what is being heard."""
 
     def __init__(self, wav: WavFile, *, prints_finals: bool) -> None:
+        self._rate = wav.format.sample_rate
         self._samples = max(1, wav.frames)
         self._prints_finals = prints_finals
         self._terminal = sys.stderr.isatty()
@@ -115,6 +116,9 @@ class _Display:
             case {"event": "transcript", "text": text, "end": end}:
                 self._reached = end
                 self.say(text)
+            case {"event": "gap", "start": start, "end": end, "code": code}:
+                lost = f"{(end - start) / self._rate:.1f} s from {start / self._rate:.1f} s on"
+                self.note(f"warning: {lost} could not be transcribed [{code}]")
             case {"event": "status", "message": message}:
                 self.note(message)
             case {"event": "error", "message": message, "code": code}:
