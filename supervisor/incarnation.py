@@ -124,7 +124,7 @@ class Incarnation:
         self._asked = True
         if not (self._callbacks and self._call_back()):
             self._scope.cancel()
-        if not self._over and seconds != float("inf"):
+        if not (self._over or self._killed) and seconds != float("inf"):
             self._timer = self._keeper.timers.after(seconds, self.kill)
 
     def kill(self) -> None:
@@ -135,6 +135,11 @@ class Incarnation:
         self._scope.cancel()
         self._cancel_timer()
         self._timer = self._keeper.timers.after(KILL_GRACE, self._abandon)
+
+    def bury(self) -> None:
+        """Its task is gone, or never was."""
+        if not self._over:
+            self._finish(CancelledFromOutside("cancelled before it ran"))
 
     async def live(self) -> None:
         """The child's whole life. Never raises, so that no child can take another one along."""
@@ -172,6 +177,9 @@ class Incarnation:
                 callback()
         except Exception:
             logger.exception("on_stop of child %s failed; it is cancelled", "/".join(self.path))
+            return False
+        except BaseException as error:
+            self._keeper.fatal(error)
             return False
         return True
 

@@ -27,6 +27,8 @@ class Node(Protocol):
 
     def stop_soon(self) -> None: ...
 
+    def bury(self) -> None: ...
+
     def snapshot(self, number: int = 1, last_exit: str | None = None) -> Snapshot: ...
 
 
@@ -99,6 +101,9 @@ class ParentLink:
     def kill(self) -> None:
         self._killed = True
         self._supervisor.deliver(Kill())
+
+    def bury(self) -> None:
+        self._supervisor.bury()
 
 
 class Reply:

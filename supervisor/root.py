@@ -7,14 +7,14 @@ at once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
-from supervisor.errors import Escalated, Path
+from supervisor.errors import CancelledFromOutside, Escalated, Path
 from supervisor.timers import Timers
 
 
@@ -25,7 +25,7 @@ class Tree(Protocol):
 
     def stop_soon(self) -> None: ...
 
-    def resume(self) -> None: ...
+    def bury(self) -> None: ...
 
 
 class Root:
@@ -76,6 +76,15 @@ class Root:
         self._body.cancel()
         self.on_fatal()
 
+    @property
+    def dead(self) -> bool:
+        """Whether no task can be started any more."""
+        return self.group.cancel_scope.cancel_called
+
+    def cut_off(self) -> None:
+        """Somebody cancelled what keeps the tree alive: stop it, and say so where it was entered."""
+        self.fatal(CancelledFromOutside("the tree was cancelled, but not by whoever entered it"))
+
     def leaked(self, path: Path, *, still: bool) -> None:
         """A child was given up but runs on; or, at last, it has ended."""
         if still:
@@ -90,7 +99,7 @@ class Root:
         self.on_fatal = tree.stop_soon
         failure: BaseException | None = None
         async with anyio.create_task_group() as outer:
-            await self._start_host(outer)
+            await self._start_host(outer, tree)
             try:
                 with self._body:
                     await self._boot(tree)
@@ -101,34 +110,48 @@ class Root:
                 failure = error  # raised below: the task group would wrap it
             finally:
                 tree.stop_soon()
-                tree.resume()  # suspended, it would never hear of it
                 with anyio.CancelScope(shield=True):
                     await self._ended.wait()
         self._raise_outcome(failure)
 
-    async def _start_host(self, outer: TaskGroup) -> None:
-        outer.start_soon(self._host)  # not `start`: cancelled, that would wait for the host's end
+    async def _start_host(self, outer: TaskGroup, tree: Tree) -> None:
+        outer.start_soon(self._host, tree)  # not `start`: cancelled, that would wait for the host's end
         try:
             await self._hosted.wait()
         except BaseException:  # cancelled meanwhile: nothing runs yet, and no cancellation reaches the host
             self._ended.set()
             raise
 
-    async def _host(self) -> None:
+    async def _host(self, tree: Tree) -> None:
         try:
             with anyio.CancelScope(shield=True):
                 async with anyio.create_task_group() as group:
                     self.group = group
-                    group.start_soon(self.timers.run)
+                    group.start_soon(self._keep, self.timers.run, name="supervisor.timers")
                     self._hosted.set()
-                    await self._ended.wait()
+                    await self._keep(self._ended.wait)
                     self.timers.stop()
                     if self._leaked:
                         self._on_leak(list(self._leaked))
-        finally:  # a defect of ours must surface, not leave the body waiting for an end that cannot come
+        finally:
+            if not self._ended.is_set():  # asyncio cancels a whole group for one task that was cancelled before it ran
+                self.cut_off()
+                tree.bury()
+            # A defect of ours must surface, not leave the body waiting for an end that cannot come.
             self._hosted.set()
             self._settled.set()
             self._ended.set()
+
+    async def _keep(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run a part of the runtime to its end. Cancelled by whoever found its task, it has the tree stopped first."""
+        while True:
+            try:
+                await part()
+                return
+            except anyio.get_cancelled_exc_class():
+                self.cut_off()
+                if self.dead:
+                    raise
 
     async def _boot(self, tree: Tree) -> None:
         tree.boot()

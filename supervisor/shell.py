@@ -116,13 +116,27 @@ class Shell:
     def leaked(self, path: Path, *, still: bool) -> None:
         self._root.leaked(path, still=still)
 
+    def bury(self) -> None:
+        """No task of the tree is left. Say so of the children that were never run, for they cannot."""
+        for entry in tuple(self._core.entries()):
+            if entry.life is not None:
+                entry.life.bury()
+
     def emit(self, event: Event) -> None:
         """Tell every listener from here up."""
         node: Shell | None = self
         while node is not None:
             if node._on_event is not None:
-                _tell(node._on_event, event)
+                self._tell(node._on_event, event)
             node = node._parent
+
+    def _tell(self, listener: Listener, event: Event) -> None:
+        try:
+            listener(event)
+        except Exception:
+            logger.exception("a listener failed on %r", event)
+        except BaseException as error:
+            self.fatal(error)
 
     def deliver(self, what: Input) -> None:
         """Give the core an input and carry out its commands. Re-entrant: what comes up meanwhile waits
@@ -173,15 +187,29 @@ class Shell:
             self._start_nested(entry, entry.child.start)
             return
         life = entry.life = Incarnation(entry, self)
+        if self._root.dead:
+            self._cut_off()
+            life.bury()
+            return
         entry.context.run(partial(self._root.group.start_soon, life.live, name="/".join(entry.path)))
         if not entry.child.takes_status:
             life.started()
 
+    def _cut_off(self) -> None:
+        """Nothing can be started any more: let nobody from here up try again."""
+        self._root.cut_off()
+        node: Shell | None = self
+        while node is not None:
+            node.stop_soon()
+            node = node._parent
+
     def _start_nested(self, entry: Entry, nested: Nested) -> None:
         try:
             supervisor = nested.build()
-        except Exception as error:  # the user's function, or InvalidSpec: a failed start like any other
+        except BaseException as error:  # the user's function, or InvalidSpec: a failed start like any other
             self.deliver(NotStarted(entry, entry.number, error))
+            if not isinstance(error, Exception):
+                self.fatal(error)
             return
         link = entry.life = ParentLink(self, entry, supervisor)
         supervisor._parent = self
@@ -235,10 +263,3 @@ class Nested:
 
     async def __call__(self) -> None:
         raise TypeError("a nested supervisor is started by the supervisor it is a child of")
-
-
-def _tell(listener: Listener, event: Event) -> None:
-    try:
-        listener(event)
-    except Exception:
-        logger.exception("a listener failed on %r", event)

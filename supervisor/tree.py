@@ -63,7 +63,8 @@ class Supervisor(Shell):
             Otherwise a child that is slow to start or to stop keeps no other waiting.
         policies: what to do about which error; without a table restart types alone decide, as in OTP.
         on_event: told of all that happens in this supervisor and below it. Called synchronously, so it must be
-            quick; what it raises is logged and otherwise ignored.
+            quick; what it raises is logged and otherwise ignored, but for KeyboardInterrupt and SystemExit,
+            which end the tree as if a child had raised them.
         on_leak: for the root. Python cannot kill a task: a child that ignores even its cancellation is given
             up (`ChildUnstoppable`), and the others are stopped in spite of it, but its task keeps the
             `async with` from being left. When all else has ended this is called, once, with the paths of such
@@ -74,6 +75,7 @@ class Supervisor(Shell):
         InvalidSpec: the arguments do not fit together.
         StartFailed: on entering: a child did not start; those before it have been stopped again.
         Escalated: on leaving: it gave up.
+        CancelledFromOutside: on leaving: its own tasks were cancelled, and not by cancelling the body.
     """
 
     def __init__(
@@ -259,8 +261,8 @@ class Supervisor(Shell):
             await self._waiters.wait()
 
     def suspend(self) -> None:
-        """Let deaths and requests pile up unheard until `resume`: OTP's sys:suspend, for debugging and
-        tests."""
+        """Let deaths and requests pile up unheard until `resume`, or until it is to stop: OTP's sys:suspend, for
+        debugging and tests."""
         self.deliver(Suspend())
 
     def resume(self) -> None:

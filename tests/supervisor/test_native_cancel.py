@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Awaitable, Callable
 
 import anyio
 import pytest
 
-from supervisor import CancelledFromOutside, Child, ChildFailed, ChildState, Incarnation, Intensity, Supervisor
+from supervisor import (
+    CancelledFromOutside,
+    Child,
+    ChildEnded,
+    ChildFailed,
+    ChildRestarting,
+    ChildState,
+    ChildStopFailed,
+    Directive,
+    Incarnation,
+    Intensity,
+    Policy,
+    PolicyTable,
+    StartFailed,
+    Supervisor,
+    SupervisorGone,
+)
 from supervisor.testing import Recorder, settle, virtual_backend
 
 pytestmark = pytest.mark.anyio
@@ -73,3 +91,88 @@ async def test_no_task_outlives_its_tree() -> None:
         await settle()
         assert len(asyncio.all_tasks() - before) >= 3
     assert asyncio.all_tasks() == before
+
+
+async def test_a_child_cancelled_while_it_stops_in_its_own_time_is_reported_and_the_others_still_have_theirs() -> None:
+    record = Recorder()
+    async with Supervisor([Child("a", polite), Child("b", polite)], on_event=record) as tree:
+        task = tree.value("b")
+        tree.stop_soon()
+        await asyncio.sleep(0.5)
+        task.cancel()
+    assert asyncio.get_running_loop().time() == pytest.approx(1.5)
+    assert [event.path[-1] for event in record.of(ChildEnded)] == ["b", "a", "root"]
+    assert [type(event.exit.error) for event in record.of(ChildStopFailed)] == [CancelledFromOutside]
+
+
+@pytest.mark.parametrize("restarts", [0, 1000])
+@pytest.mark.parametrize("directive", [Directive.RESTART, Directive.BACKOFF])
+async def test_to_cancel_every_other_task_there_is_stops_the_tree_and_is_told(
+    restarts: int, directive: Directive
+) -> None:
+    """What shutdown code of many applications does, and which must not leave a body that takes its tree for alive."""
+    record, before = Recorder(), asyncio.all_tasks()
+    policies = PolicyTable(default=Policy(directive))
+    children = [Child("a", polite), Supervisor.child("s", [Child("b", polite)], policies=policies)]
+    with pytest.raises(CancelledFromOutside):  # noqa: PT012
+        async with Supervisor(children, intensity=Intensity(restarts), policies=policies, on_event=record) as tree:
+            await settle()
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+            await asyncio.sleep(3600)
+    assert asyncio.all_tasks() == before
+    assert [name for name in record.names() if name.startswith("ChildEnded")][-1] == "ChildEnded root"
+    assert all(child.state is ChildState.STOPPED for child in tree.which_children())
+
+
+@pytest.mark.parametrize("name", ["supervisor.timers", "supervisor.root.Root._host"])
+async def test_the_trees_own_tasks_cancelled_lead_to_the_ordered_stop(name: str) -> None:
+    record = Recorder()
+    children = [Child("a", polite), Child("b", polite, shutdown=0.25)]
+    with pytest.raises(CancelledFromOutside):  # noqa: PT012
+        async with Supervisor(children, on_event=record):
+            await settle()
+            [task] = [task for task in asyncio.all_tasks() if task.get_name() == name]
+            task.cancel()
+            await asyncio.sleep(3600)
+    assert [event.path[-1] for event in record.of(ChildEnded)] == ["b", "a", "root"]
+    assert asyncio.get_running_loop().time() == pytest.approx(1.25)  # so the deadline of b still works
+
+
+async def plain() -> None:
+    await asyncio.sleep(3600)
+
+
+async def lingering() -> None:
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await asyncio.sleep(1.0)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'Incarnation.live' was never awaited")
+@pytest.mark.parametrize(("unborn", "answer"), [(leaky, StartFailed), (plain, type(None))])
+async def test_a_child_cancelled_before_its_first_step_does_not_end_the_tree_in_silence(
+    unborn: Callable[..., Awaitable[None]], answer: type
+) -> None:
+    """Nothing of such a task ever runs, and the group it is in is cancelled for it, without an error."""
+    record, before = Recorder(), asyncio.all_tasks()
+    plenty = Intensity(1000)
+    nested = Supervisor.child("s", [Child(id, plain) for id in "abcdefghij"], intensity=plenty)
+    children = [Supervisor.child("t", [nested], intensity=plenty), Child("last", lingering)]
+    with pytest.raises(CancelledFromOutside):  # noqa: PT012
+        async with Supervisor(children, intensity=plenty, on_event=record) as tree:
+            start = asyncio.ensure_future(tree.start_child(Child("x", unborn)))
+            await asyncio.sleep(0)
+            [task] = [task for task in asyncio.all_tasks() if task.get_name() == "root/x"]
+            task.cancel()
+            await asyncio.sleep(3600)
+    assert isinstance(start.exception(), answer)
+    assert asyncio.all_tasks() == before
+    assert len(record.of(ChildRestarting)) <= 10, "nobody is restarted again and again in a group that is no more"
+    ended = [event.path[-1] for event in record.of(ChildEnded) if event.path[-1] != "x"]
+    assert (sorted(ended[:10]), ended[10:]) == ([*"abcdefghij"], ["s", "t", "last", "root"])
+    with pytest.raises(SupervisorGone):
+        await tree.inspect()
+    gc.collect()  # while the warning is expected
