@@ -17,7 +17,7 @@ from actors.dispatch import COROUTINE
 from actors.errors import ActorGone, CleanUpTimeout
 from actors.mailbox import Door, Mailbox, Stop
 from actors.timers import Timer
-from supervisor.errors import Ignore, Shutdown
+from supervisor.errors import CancelledFromOutside, Ignore, Shutdown
 from supervisor.incarnation import KILL_GRACE, Incarnation
 from supervisor.policy import Directive
 from supervisor.spec import BrutalKill, Child, Restart
@@ -149,9 +149,11 @@ class _Life(Generic[M]):
 
     async def _work(self) -> None:
         """Run the handlers and the spawned tasks, until the former end or one of all fails."""
+        served = False
         try:
             async with anyio.create_task_group() as self._tasks:
                 await self._record(self._serve)
+                served = True
                 self._tasks.cancel_scope.cancel()
         except BaseExceptionGroup:
             if self._failure is None:
@@ -165,6 +167,8 @@ class _Life(Generic[M]):
             self._cancel_timers()
         if self._failure is not None:
             raise self._failure
+        if not served:  # asyncio cancels a whole group for one task that was cancelled before it ran
+            raise CancelledFromOutside(f"a task that {self._ref!r} had spawned was cancelled")
 
     async def _record(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
         """Run a part of this life; if it fails, the whole life has."""

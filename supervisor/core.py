@@ -84,7 +84,7 @@ class Core(Requests):
             case Kill():
                 self._on_kill()
             case Suspend():
-                self._suspended = True
+                self._suspended = not self._stopping  # what ends hears of its end
             case Resume():
                 self._suspended = False
             case _:
@@ -141,12 +141,12 @@ class Core(Requests):
         """Queue the stop, but let no start that is under way, or still to come, hold it up."""
         if not self._stopping and self.phase is not Phase.ENDED:
             self._stopping = True
+            self._suspended = False
             self._abort_starts()
             self._inbox.append(what)
 
     def _on_kill(self) -> None:
         self._on_stop(Stop(Exit(ExitKind.KILLED)))
-        self._suspended = False
         self._brutal = True
         for entry in self._entries.values():
             if entry.exit is None and entry.state in (ChildState.RUNNING, ChildState.STOPPING):

@@ -108,8 +108,10 @@ class StartFailed(ChildError):
 
 
 class CancelledFromOutside(SupervisorError):
-    """A child ended by a cancellation that its supervisor did not ask for: an abnormal exit like any
-    other."""
+    """A child ended by a cancellation that its supervisor did not ask for: an abnormal exit like any other.
+
+    Out of the root's `async with`: somebody cancelled the tasks of the tree itself, so it was stopped.
+    """
 
 
 class StartAborted(SupervisorError):

@@ -126,7 +126,7 @@ class Incarnation:
         self._asked = True
         if not (self._callbacks and self._call_back()):
             self._scope.cancel()
-        if not self._over and seconds != float("inf"):
+        if not (self._over or self._killed) and seconds != float("inf"):
             self._timer = self._keeper.timers.after(seconds, self.kill)
 
     def kill(self) -> None:
@@ -137,6 +137,10 @@ class Incarnation:
         self._scope.cancel()
         self._cancel_timer()
         self._timer = self._keeper.timers.after(KILL_GRACE, self._abandon)
+
+    def bury(self) -> None:
+        """Its task was cancelled before its first step."""
+        self._conclude(CancelledFromOutside("cancelled before it ran"))
 
     async def live(self) -> None:
         """The child's whole life. Never raises, so that no child can take another one along."""
@@ -156,10 +160,7 @@ class Incarnation:
                 error.__cause__ = raised
         except BaseException as raised:
             error = raised
-        try:
-            self._finish(error)
-        except Exception as defect:  # the supervisor's own
-            self._keeper.broken(defect)
+        self._conclude(error)
         if error is not None and not isinstance(error, Exception):
             # KeyboardInterrupt, SystemExit: not a child's affair. All stop in order, then it is raised at the root.
             self._keeper.fatal(error)
@@ -171,7 +172,16 @@ class Incarnation:
         except Exception:
             logger.exception("on_stop of child %s failed; it is cancelled", "/".join(self.path))
             return False
+        except BaseException as error:
+            self._keeper.fatal(error)
+            return False
         return True
+
+    def _conclude(self, error: BaseException | None) -> None:
+        try:
+            self._finish(error)
+        except Exception as defect:  # the supervisor's own
+            self._keeper.broken(defect)
 
     def _finish(self, error: BaseException | None) -> None:
         if self._over:  # given up before

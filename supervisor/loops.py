@@ -13,11 +13,19 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import anyio
 
-Life: TypeAlias = Callable[[], Coroutine[Any, Any, None]]  # the whole of a task; it must never raise
+
+class Life(Protocol):
+    """The whole of a task."""
+
+    async def live(self) -> None:
+        """Run. Must never raise."""
+
+    def bury(self) -> None:
+        """The task was cancelled before its first step: nothing has run, and nothing will."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +55,17 @@ def running_loop() -> Loop:
 
 
 def _asyncio_loop(loop: asyncio.AbstractEventLoop) -> Loop:
-    alive = set[asyncio.Task[None]]()  # the loop itself keeps only weak references
-    forget = alive.discard
+    alive: dict[asyncio.Task[None], Life] = {}  # the loop itself keeps only weak references
 
     def start(life: Life, name: str, context: Context) -> None:
-        task = loop.create_task(life(), name=name, context=context.copy())
-        alive.add(task)
+        task = loop.create_task(life.live(), name=name, context=context.copy())
+        alive[task] = life
         task.add_done_callback(forget, context=context)
+
+    def forget(task: asyncio.Task[None]) -> None:
+        life = alive.pop(task)
+        if task.cancelled():  # before its first step, since a life never raises
+            life.bury()
 
     return Loop(start, loop.time, type(anyio.CancelScope()), partial(asyncio.sleep, 0))
 
@@ -63,7 +75,7 @@ def _trio_loop() -> Loop:
 
     @trio.lowlevel.disable_ki_protection  # system tasks have it, but Ctrl-C must reach a child that never yields
     async def interruptible(life: Life) -> None:
-        await life()
+        await life.live()
 
     def start(life: Life, name: str, context: Context) -> None:
         trio.lowlevel.spawn_system_task(interruptible, life, name=name, context=context.copy())

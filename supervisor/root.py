@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import Protocol
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
 
-from supervisor.errors import Escalated, Path
+from supervisor.errors import CancelledFromOutside, Escalated, Path
 from supervisor.loops import running_loop
 from supervisor.timers import Timers
 
@@ -29,8 +30,6 @@ class Tree(Protocol):
 
     def stop_soon(self) -> None: ...
 
-    def resume(self) -> None: ...
-
 
 class Root:
     """The runtime that the supervisors of one tree share.
@@ -42,16 +41,17 @@ class Root:
     Attributes:
         loop: where the children's tasks run.
         timers: the clock of the whole tree.
+        clock_stopped: its task is over.
     """
 
     def __init__(self, random: Callable[[], float], on_leak: Callable[[list[Path]], None]) -> None:
         self.random = random
-        self._on_leak = on_leak
-        self._leaked: list[Path] = []
         self.loop = running_loop()
         self.timers = Timers(self.loop.now)
         self.on_fatal: Callable[[], None] = lambda: None
-        self._hosted = anyio.Event()  # the timers run
+        self._on_leak = on_leak
+        self._leaked: list[Path] = []
+        self.clock_stopped = anyio.Event()
         self._settled = anyio.Event()  # booted, or never going to
         self._ended = anyio.Event()
         self._body = anyio.CancelScope()
@@ -102,47 +102,23 @@ class Root:
 
     @asynccontextmanager
     async def session(self, tree: Tree) -> AsyncGenerator[None]:
+        await checkpoint_if_cancelled()
         self.on_fatal = tree.stop_soon
+        _Clock(self).start()
         failure: BaseException | None = None
-        async with anyio.create_task_group() as outer:
-            await self._start_host(outer)
-            try:
-                with self._body:
-                    await self._boot(tree)
-                    yield
-            except anyio.get_cancelled_exc_class():
-                raise
-            except BaseException as error:
-                failure = error  # raised below: the task group would wrap it
-            finally:
-                tree.stop_soon()
-                tree.resume()  # suspended, it would never hear of it
-                with anyio.CancelScope(shield=True):
-                    await self._ended.wait()
+        try:
+            with self._body:
+                await self._boot(tree)
+                yield
+        except BaseException as error:
+            failure = error
+        tree.stop_soon()
+        failure = await _wait(self._ended) or failure
+        self.timers.stop()
+        if self._leaked:
+            self._on_leak(list(self._leaked))
+        failure = await _wait(self.clock_stopped) or failure
         self._raise_outcome(failure)
-
-    async def _start_host(self, outer: TaskGroup) -> None:
-        outer.start_soon(self._host)  # not `start`: cancelled, that would wait for the host's end
-        try:
-            await self._hosted.wait()
-        except BaseException:  # cancelled meanwhile: nothing runs yet, and no cancellation reaches the host
-            self._ended.set()
-            raise
-
-    async def _host(self) -> None:
-        try:
-            with anyio.CancelScope(shield=True):
-                async with anyio.create_task_group() as group:
-                    group.start_soon(self.timers.run)
-                    self._hosted.set()
-                    await self._ended.wait()
-                    self.timers.stop()
-                    if self._leaked:
-                        self._on_leak(list(self._leaked))
-        finally:  # what a timer's callback or `on_leak` raises must surface, not leave the body waiting for the end
-            self._hosted.set()
-            self._settled.set()
-            self._ended.set()
 
     async def _boot(self, tree: Tree) -> None:
         tree.boot()
@@ -159,3 +135,40 @@ class Root:
             raise failure
         if self._cause is not None:
             raise self._cause from self._cause.error
+
+
+async def _wait(event: anyio.Event) -> BaseException | None:
+    """Wait, whatever comes meanwhile: a native cancellation, Ctrl-C. Returns the last such thing."""
+    interruption: BaseException | None = None
+    while not event.is_set():
+        try:
+            with anyio.CancelScope(shield=True):
+                await event.wait()
+        except BaseException as error:
+            interruption = error
+    return interruption
+
+
+class _Clock:
+    """The life of the task that the timers run in."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+
+    def start(self) -> None:
+        self._root.loop.start(self, "supervisor.timers", copy_context())
+
+    async def live(self) -> None:
+        try:
+            await self._root.timers.run()
+        except anyio.get_cancelled_exc_class():
+            self.bury()
+            return
+        except Exception as defect:
+            self._root.broken(defect)
+        self._root.clock_stopped.set()
+
+    def bury(self) -> None:
+        """Somebody cancelled this task: stop the tree, with its deadlines kept, and say so where it was entered."""
+        self._root.fatal(CancelledFromOutside("the tree was cancelled, but not by whoever entered it"))
+        self.start()

@@ -127,8 +127,16 @@ class Shell:
         node: Shell | None = self
         while node is not None:
             if node._on_event is not None:
-                _tell(node._on_event, event)
+                self._tell(node._on_event, event)
             node = node._parent
+
+    def _tell(self, listener: Listener, event: Event) -> None:
+        try:
+            listener(event)
+        except Exception:
+            logger.exception("a listener failed on %r", event)
+        except BaseException as error:
+            self.fatal(error)
 
     def deliver(self, what: Input) -> None:
         """Give the core an input and carry out its commands. Re-entrant: what comes up meanwhile waits
@@ -184,15 +192,17 @@ class Shell:
             return
         loop = self._root.loop
         life = entry.life = Incarnation(entry, self, loop.new_scope())
-        loop.start(life.live, "/".join(entry.path), entry.context)
+        loop.start(life, "/".join(entry.path), entry.context)
         if not entry.child.takes_status:
             life.started()
 
     def _start_nested(self, entry: Entry, nested: Nested) -> None:
         try:
             supervisor = nested.build()
-        except Exception as error:  # the user's function, or InvalidSpec: a failed start like any other
+        except BaseException as error:  # the user's function, or InvalidSpec: a failed start like any other
             self.deliver(NotStarted(entry, entry.number, error))
+            if not isinstance(error, Exception):
+                self.fatal(error)
             return
         link = entry.life = ParentLink(self, entry, supervisor)
         supervisor._parent = self
@@ -246,10 +256,3 @@ class Nested:
 
     async def __call__(self) -> None:
         raise TypeError("a nested supervisor is started by the supervisor it is a child of")
-
-
-def _tell(listener: Listener, event: Event) -> None:
-    try:
-        listener(event)
-    except Exception:
-        logger.exception("a listener failed on %r", event)

@@ -63,7 +63,8 @@ class Supervisor(Shell):
             Otherwise a child that is slow to start or to stop keeps no other waiting.
         policies: what to do about which error; without a table restart types alone decide, as in OTP.
         on_event: told of all that happens in this supervisor and below it. Called synchronously, so it must be
-            quick; what it raises is logged and otherwise ignored.
+            quick; what it raises is logged and otherwise ignored, but for KeyboardInterrupt and SystemExit,
+            which end the tree as if a child had raised them.
         on_leak: for the root. Python cannot kill a task: a child that ignores even its cancellation is given
             up (`ChildUnstoppable`), the others are stopped in spite of it, and the `async with` is left without it.
             But neither asyncio nor trio ends its loop before that task has ended. When all else has stopped this is
@@ -75,6 +76,7 @@ class Supervisor(Shell):
         InvalidSpec: the arguments do not fit together.
         StartFailed: on entering: a child did not start; those before it have been stopped again.
         Escalated: on leaving: it gave up.
+        CancelledFromOutside: on leaving: its own tasks were cancelled, and not by cancelling the body.
     """
 
     def __init__(
@@ -260,8 +262,8 @@ class Supervisor(Shell):
             await self._waiters.wait()
 
     def suspend(self) -> None:
-        """Let deaths and requests pile up unheard until `resume`: OTP's sys:suspend, for debugging and
-        tests."""
+        """Let deaths and requests pile up unheard until `resume`, or until it is to stop: OTP's sys:suspend, for
+        debugging and tests."""
         self.deliver(Suspend())
 
     def resume(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import Callable
 
 import anyio
@@ -312,6 +314,28 @@ async def test_a_stray_cancellation_is_a_crash_and_not_a_normal_end(where: str, 
         (ExitKind.CRASHED, CancelledFromOutside),
         (ExitKind.SHUTDOWN, type(None)),
     ]
+
+
+@pytest.mark.filterwarnings("ignore:coroutine '_Life._record' was never awaited")
+async def test_a_task_cancelled_before_its_first_step_is_no_normal_end_of_its_actor(anyio_backend_name: str) -> None:
+    if anyio_backend_name == "trio":
+        pytest.skip("trio lets nobody cancel a task")
+
+    class Strict(Sample):
+        def on_fail_beside(self, message: FailBeside) -> None:
+            before = asyncio.all_tasks()
+            super().on_fail_beside(message)
+            for task in asyncio.all_tasks() - before:
+                task.cancel()
+
+    life, gone = Life(), list[object]()
+    child = actor_child("strict", Strict, ref=life.ref, restart=Restart.TRANSIENT)
+    async with Supervisor([child], on_event=life.events.append):
+        life.ref.monitor(lambda down: gone.append(type(down.error)))
+        life.ref.tell(FailBeside(Broken()))
+        await settle()
+        assert (await life.ref.ask(Tally()), gone) == ([], [CancelledFromOutside])
+    gc.collect()  # while the warning is expected
 
 
 async def test_an_interrupt_in_a_handler_comes_out_bare() -> None:
