@@ -15,6 +15,7 @@ from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SessionInUse, SpeechError, UnexpectedError
 from actors.speech.messages import (
     Audio,
+    CacheMessage,
     ClientGone,
     Drain,
     Finalize,
@@ -29,6 +30,7 @@ from actors.speech.pace import Pace
 from actors.speech.policies import SPEECH_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
+from actors.speech.recaller import Recaller
 from actors.speech.recogniser import Recogniser
 from actors.speech.record import SessionRecord
 from actors.speech.session import SessionActor
@@ -139,6 +141,7 @@ class Sessions:
         log_seconds: unsettled audio a session holds in memory.
         spool_seconds: … and on disk, while no backend takes it.
         spool_dir: where on disk; None: the system's directory for temporary files.
+        cache: remembers what was said in finals, and is asked while no backend is left; None: nobody.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class Sessions:
         log_seconds: float,
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
+        cache: Ref[CacheMessage] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
@@ -157,6 +161,7 @@ class Sessions:
         self._log_seconds = log_seconds
         self._spool_seconds = spool_seconds
         self._spool_dir = spool_dir
+        self._cache = cache
         self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -195,14 +200,24 @@ class Sessions:
 
     def _record(self, session_id: str, config: RecognitionConfig) -> SessionRecord:
         return SessionRecord(
-            session_id, config, self._log_seconds, spool_seconds=self._spool_seconds, spool_dir=self._spool_dir
+            session_id,
+            config,
+            self._log_seconds,
+            spool_seconds=self._spool_seconds,
+            spool_dir=self._spool_dir,
+            cache=self._cache,
         )
 
     def _tree(self, session: Session) -> Child:
         record, ref = session.record, session.ref
+        helpers = []
+        if record.cache is not None:  # first, so that it stays when others are restarted; not worth a restart itself
+            recaller = Recaller(record, ref, record.cache)
+            helpers.append(Child("recaller", recaller.run, restart=Restart.TEMPORARY))
         return Supervisor.child(
             ref.name,
             [
+                *helpers,
                 actor_child(
                     "session",
                     lambda: SessionActor(record),
