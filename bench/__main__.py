@@ -10,6 +10,7 @@ SCENARIOS = {
     "actors": "messages, questions and memory of actors, beside other libraries and a bare asyncio.Queue",
     "supervisor": "starting, restarting and stopping supervised children, beside a bare TaskGroup",
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
+    "cache": "the cache of transcripts: how surely it finds a recording again, how rarely a wrong one, its costs",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
 }
 

@@ -10,28 +10,33 @@ from pathlib import Path
 
 import msgspec
 
+from actors.address import Ref
+from actors.hosting import actor_child
 from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
+from actors.speech.messages import CacheMessage
 from actors.speech.policies import SPEECH_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionBackend, Tier
 from actors.speech.record import SessionRecord
 from actors.speech.session import SessionActor
 from actors.speech.sessions import Sessions
+from actors.speech.transcript_cache import MAILBOX, TranscriptCache
 from supervisor.errors import Path as TreePath
 from supervisor.errors import StartFailed
 from supervisor.incarnation import Incarnation
 from supervisor.reports import ChildFailed, ChildStarted, Event
-from supervisor.spec import Child, Intensity
+from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
+from transport.cache.similar import SimilarAudio
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
 from transport.logs import log_event
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
-from transport.settings import Embedded, Inject, Settings
+from transport.settings import Cache, Embedded, Inject, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +54,9 @@ class App:
 
     Run it with `async with app.tree`.
 
+    Attributes:
+        cache: the address of the cache of transcripts, which starts before the sessions; None: not wanted.
+
     Args:
         listener: told what happens in the tree, besides the log.
         on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
@@ -65,6 +73,7 @@ class App:
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
         self._backends = [RivaBackend(endpoint) for endpoint in self._endpoints(settings)]
         self.pool = BackendPool(self._recognition_backends())
+        self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
@@ -73,6 +82,7 @@ class App:
             spool_seconds=settings.session.spool_seconds,
             spool_dir=settings.session.spool_dir,
             actor=self._session_actor,
+            cache=self.cache,
         )
         self.front_door = FrontDoor(settings.server, settings.session, self.sessions, faults=self.faults)
         self.tree = Supervisor(
@@ -118,6 +128,7 @@ class App:
             Child("watchdog", Watchdog().run),
             *children,
             Child("backends", self._hold_channels),
+            *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
             Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
         ]
@@ -186,6 +197,17 @@ def _faults(wanted: Inject) -> Faults | None:
 
 def _log_fault(error: SpeechError, whom: str) -> None:
     _log.warning("injected into %s: %s", whom, error, extra={"code": error.code})
+
+
+def _cache(wanted: Cache, ref: Ref[CacheMessage]) -> Child:
+    """The cache of transcripts below a supervisor of its own: if it keeps failing, the server goes on without."""
+
+    def make() -> TranscriptCache:
+        return TranscriptCache(
+            SimilarAudio(max_entries=wanted.max_entries, max_bytes=wanted.max_megabytes * 1_000_000, ttl=wanted.ttl)
+        )
+
+    return Supervisor.child("cache", [actor_child("index", make, ref=ref)], restart=Restart.TEMPORARY)
 
 
 def _embedded(wanted: Embedded) -> EmbeddedRecogniser:

@@ -14,7 +14,7 @@ from actors.speech.injection import check_rates
 from transport.layers import Setting, SettingsError, check, from_environment, from_toml
 from transport.riva.channel import Endpoint
 
-__all__ = ["Embedded", "Inject", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
+__all__ = ["Cache", "Embedded", "Inject", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
 
 PREFIX = "VOXTREE__"  # VOXTREE__SERVER__PORT=9000
 CONFIG = "VOXTREE_CONFIG"  # the file, when --config names none
@@ -95,6 +95,25 @@ class Inject(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         check_rates(self.rates)
 
 
+class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Finals by the sound of their audio, for the time in which nothing can recognise speech.
+
+    A transcript of a similar recording can put words into a speaker's mouth, and whoever plays a recording may be shown
+    what another session's final said of it. So it is off unless wanted.
+
+    Attributes:
+        enabled: remember finals, and show clients what was said in similar audio while their words are delayed.
+        ttl: seconds after which a final is forgotten; here nothing is kept longer, and nothing on disk.
+        max_entries: finals remembered; beyond it the oldest goes.
+        max_megabytes: memory for them, as estimated; beyond it the oldest go. 10,000 of 5 s take 80.
+    """
+
+    enabled: bool = False
+    ttl: Seconds = 3600.0
+    max_entries: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    max_megabytes: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 100
+
+
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is logged, on stderr."""
 
@@ -109,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     session: Session = Session()
     backends: tuple[Endpoint, ...] = ()
     embedded: Embedded = Embedded()
+    cache: Cache = Cache()
     inject: Inject = Inject()
     log: Log = Log()
 

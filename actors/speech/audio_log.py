@@ -100,6 +100,19 @@ class AudioLog:
         first = (position - self._memory_start) * SAMPLE_BYTES
         return bytes(self._memory[first : first + most * SAMPLE_BYTES])
 
+    def copy(self, start: int, end: int) -> bytes:
+        """All samples from `start` to `end`.
+
+        Raises:
+            AudioGone: some of them are gone.
+        """
+        pieces: list[bytes] = []
+        position = start
+        while position < end and (piece := self.read(position, end - position)):
+            pieces.append(piece)
+            position += len(piece) // SAMPLE_BYTES
+        return b"".join(pieces)
+
     def release(self, position: int) -> None:
         """Forget what lies below `position`: it is settled."""
         position = min(position, self.end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.messages import Message
-from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from actors.speech.ports import Recognised, RecognitionConfig, Recollection, Tier, Utterance, Word
 from supervisor.policy import Directive
 
 # ---- from the client
@@ -80,6 +80,22 @@ class RecogniserDown(msgspec.Struct, frozen=True):
 
     error: Exception
     directive: Directive
+
+
+# ---- to the client, and to the session from who found it
+
+
+class Recalled(msgspec.Struct, frozen=True, kw_only=True):
+    """What was said in similar audio before, for audio that waits for a backend. No recogniser heard this one.
+
+    It settles nothing and has no number: the final for the audio follows when a backend is back. It stands for its
+    own place alone, and so replaces nothing and is replaced by the final, or gap, that covers it.
+    """
+
+    start: int
+    end: int
+    text: str
+    similarity: float  # 0 to 1
 
 
 # ---- to the client
@@ -169,5 +185,28 @@ SessionMessage = (
     | NoBackendFree
     | RecogniserDown
     | StillLost
+    | Recalled
 )
-SessionEvent = Ready | Transcript | Gap | Ack | Status | Problem | Done
+SessionEvent = Ready | Transcript | Recalled | Gap | Ack | Status | Problem | Done
+
+# ---- to the cache of transcripts
+
+
+class Learn(msgspec.Struct, frozen=True):
+    """This was said in that audio."""
+
+    utterance: Utterance
+    text: str
+
+
+class Recall(Message[Recollection | None], frozen=True):
+    """Was this audio heard before, and what was said in it?"""
+
+    utterance: Utterance
+
+
+class ForgetOld(msgspec.Struct, frozen=True):
+    """Time has passed."""
+
+
+CacheMessage = Learn | Recall | ForgetOld

@@ -1,4 +1,7 @@
-"""What a speech session needs from outside: a recogniser. Riva fits these protocols, and so do the tests' fakes."""
+"""What a speech session needs from outside: a recogniser, and, where wanted, an index of what it has heard.
+
+Riva fits these protocols, and so do the tests' fakes.
+"""
 
 from __future__ import annotations
 
@@ -95,3 +98,34 @@ class RecognitionBackend(Protocol):
             SpeechError: with the code that says what happened, and the endpoint's name.
         """
         ...
+
+
+class Utterance(msgspec.Struct, frozen=True):
+    """Audio in which somebody speaks: PCM16 mono, `sample_rate` in Hz, the session's language (BCP-47)."""
+
+    pcm: bytes
+    sample_rate: int
+    language: str
+
+
+class Recollection(msgspec.Struct, frozen=True):
+    """What was said in similar audio. `similarity`: 0 to 1, the share of its sound that was found again."""
+
+    text: str
+    similarity: float
+
+
+class SoundIndex(Protocol):
+    """Transcripts of utterances by how their audio sounds. Called from worker threads, by one at a time.
+
+    Everything here may take milliseconds. `now` is in seconds of a steady clock.
+    """
+
+    def add(self, utterance: Utterance, text: str, now: float) -> None:
+        """Remember an utterance, for as long and as far as the index's bounds allow."""
+
+    def find(self, utterance: Utterance, now: float) -> Recollection | None:
+        """What was said in this audio when it was heard before; None if it was not, or nobody can tell."""
+
+    def expire(self, now: float) -> None:
+        """Forget what is too old to be kept."""

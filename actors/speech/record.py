@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from actors.speech.audio_log import AudioLog
+from actors.address import Ref
+from actors.speech.audio_log import AudioGone, AudioLog
+from actors.speech.messages import CacheMessage
 from actors.speech.outbox import Outbox
-from actors.speech.ports import RecognitionConfig
+from actors.speech.ports import RecognitionConfig, Utterance
+from actors.speech.signal import Signal
 from actors.speech.timeline import Timeline
+
+SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 31.0  # of audio by which it can be known again: less has too little to go by
 
 
 class SessionRecord:
@@ -15,6 +20,10 @@ class SessionRecord:
         log_seconds: unsettled audio held in memory.
         spool_seconds: … and on disk.
         spool_dir: where on disk; None: the system's directory for temporary files.
+        cache: where finals are remembered, and asked for while the words are delayed; None: nowhere.
+
+    Attributes:
+        delayed: no backend has taken the audio for a while; `delays` tells when that begins.
     """
 
     def __init__(
@@ -25,6 +34,7 @@ class SessionRecord:
         *,
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
+        cache: Ref[CacheMessage] | None = None,
     ) -> None:
         self.session_id = session_id
         self.config = config
@@ -36,4 +46,18 @@ class SessionRecord:
         )
         self.timeline = Timeline(config.sample_rate)
         self.outbox = Outbox()
+        self.cache = cache
+        self.delayed = False
+        self.delays = Signal()
         self.speaking_since: int | None = None  # the stream shows words that are not final; heard so far when it began
+
+    def utterance(self, start: int, end: int) -> Utterance | None:
+        """The audio between two positions; None if it is not (all) held, or of a length that cannot be found again."""
+        rate = self.config.sample_rate
+        if not SHORTEST_SECONDS <= (end - start) / rate <= LONGEST_SECONDS:
+            return None
+        try:
+            pcm = self.log.copy(start, end)
+        except AudioGone:
+            return None
+        return Utterance(pcm, rate, self.config.language)

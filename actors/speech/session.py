@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import assert_never
 
 import anyio
 
 from actors.base import Actor, handler
-from actors.speech.messages import SessionMessage
+from actors.errors import ActorError
+from actors.speech.messages import Learn, SessionMessage
 from actors.speech.record import SessionRecord
 from actors.speech.session_core import End, Remind, Report, Send, SessionCore
 
@@ -30,8 +32,15 @@ class SessionActor(Actor[SessionMessage]):
                     self.incarnation.report(error)
                 case Remind(seconds, message):
                     self.after(seconds, message)
+                case Learn():
+                    self._teach(command)
                 case End():
                     self.stop()
                 case _:
                     assert_never(command)
         return self._record.timeline.confirmed
+
+    def _teach(self, what: Learn) -> None:
+        if self._record.cache is not None:
+            with suppress(ActorError):  # it has enough to do, or is gone: nobody depends on what it knows
+                self._record.cache.tell(what)

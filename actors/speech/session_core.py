@@ -18,8 +18,10 @@ from actors.speech.messages import (
     Drain,
     Finalize,
     Heard,
+    Learn,
     NoBackendFree,
     Problem,
+    Recalled,
     RecogniserDown,
     SessionEvent,
     SessionMessage,
@@ -38,6 +40,7 @@ ACK_SECONDS = 0.5  # how often a talking client learns what it may forget
 DELAYED_SECONDS = 3.0  # how long a recovery may take before the client is told that words come late
 SILENCE_SECONDS = 10.0  # silence is settled in stretches of at least this length, so that the log can let go of it
 ONSET_SECONDS = 1.0  # … but its last second is kept: a word may have begun there that no interim shows yet
+ONSET_KEPT = 0.1  # seconds before an utterance's first word that are remembered with it
 ROLL = 0.5  # of the log: an utterance that long is ended by force, so that the log stays bounded
 
 
@@ -104,7 +107,7 @@ class End(msgspec.Struct, frozen=True):
     """The session is over; nothing follows."""
 
 
-Command = Send | Report | Remind | End
+Command = Send | Report | Remind | Learn | End
 
 
 class SessionCore:
@@ -122,6 +125,7 @@ class SessionCore:
         self._lost_at = 0.0
         self._acked_at = 0.0
         self._draining = False
+        record.delayed = False
 
     def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
         """What follows from a message at the time `now` (seconds of any steady clock)."""
@@ -148,6 +152,8 @@ class SessionCore:
                 return self._down(error, directive, now)
             case StillLost(since):
                 return self._still_lost(since)
+            case Recalled():
+                return self._recalled(message)
             case Drain():
                 self._draining = True
                 self._log.close()
@@ -236,15 +242,31 @@ class SessionCore:
     def _still_lost(self, since: float) -> Iterable[Command]:
         if self.state is not State.RECOVERING or since != self._lost_at:
             return ()  # there was a stream in between
+        self._record.delays.notify()
         return self._move(Cause.WAITED_LONG, NoBackend())
+
+    # ---- the cache
+
+    def _recalled(self, message: Recalled) -> Iterable[Command]:
+        wanted = self._record.delayed and self._record.config.interim_results
+        return (Send(message),) if wanted and message.start >= self._timeline.confirmed else ()
+
+    def _learned(self, final: Transcript) -> Iterable[Command]:
+        """What the cache may learn from a final, before its audio is let go."""
+        if self._record.cache is None or not final.words:
+            return ()
+        start = max(self._log.start, final.words[0].start - int(ONSET_KEPT * self._rate))
+        utterance = self._record.utterance(start, final.end)
+        return () if utterance is None else (Learn(utterance, final.text),)
 
     # ---- what follows
 
     def _settled(self, final: Transcript | None, now: float) -> Iterable[Command]:
         if final is None:
             return ()
+        learned = self._learned(final)
         self._log.release(final.end)
-        return (Send(final), self._ack(now))
+        return (Send(final), self._ack(now), *learned)
 
     def _forced_out(self, now: float) -> list[Command]:
         """Announce what the log could not hold, and why if it knows more."""
@@ -272,6 +294,7 @@ class SessionCore:
             self.state = TRANSITIONS[self.state, cause]
         except KeyError:
             raise InvalidTransition(f"{cause.name} in state {self.state.name}") from None
+        self._record.delayed = self.state is State.DELAYED
         if error is None:
             return ()
         entry = CATALOGUE[_spoken(error).code]

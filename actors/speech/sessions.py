@@ -15,6 +15,7 @@ from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SessionInUse, SpeechError, UnexpectedError
 from actors.speech.messages import (
     Audio,
+    CacheMessage,
     ClientGone,
     Drain,
     Finalize,
@@ -29,6 +30,7 @@ from actors.speech.pace import Pace
 from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
+from actors.speech.recaller import Recaller
 from actors.speech.recogniser import Recogniser
 from actors.speech.record import SessionRecord
 from actors.speech.session import SessionActor
@@ -140,6 +142,7 @@ class Sessions:
         spool_seconds: … and on disk, while no backend takes it.
         spool_dir: where on disk; None: the system's directory for temporary files.
         actor: makes the actor of a session, for each of its lives.
+        cache: remembers what was said in finals, and is asked while no backend is left; None: nobody.
     """
 
     def __init__(
@@ -152,6 +155,7 @@ class Sessions:
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
         actor: Callable[[SessionRecord], SessionActor] = SessionActor,
+        cache: Ref[CacheMessage] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
@@ -160,6 +164,7 @@ class Sessions:
         self._actor = actor
         self._spool_seconds = spool_seconds
         self._spool_dir = spool_dir
+        self._cache = cache
         self._live: dict[str, Session] = {}
 
     def __len__(self) -> int:
@@ -198,14 +203,24 @@ class Sessions:
 
     def _record(self, session_id: str, config: RecognitionConfig) -> SessionRecord:
         return SessionRecord(
-            session_id, config, self._log_seconds, spool_seconds=self._spool_seconds, spool_dir=self._spool_dir
+            session_id,
+            config,
+            self._log_seconds,
+            spool_seconds=self._spool_seconds,
+            spool_dir=self._spool_dir,
+            cache=self._cache,
         )
 
     def _tree(self, session: Session) -> Child:
         record, ref = session.record, session.ref
+        helpers: list[Child] = []
+        if record.cache is not None:  # first, so that it stays when others are restarted; not worth a restart itself
+            recaller = Recaller(record, ref, record.cache)
+            helpers.append(Child("recaller", recaller.run, restart=Restart.TEMPORARY))
         return Supervisor.child(
             ref.name,
             [
+                *helpers,
                 actor_child(
                     "session",
                     lambda: self._actor(record),

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from actors.speech.errors import SlowConsumer
-from actors.speech.messages import Ack, Done, Problem, SessionEvent, Status, Transcript
+from actors.speech.messages import Ack, Done, Problem, Recalled, SessionEvent, Status, Transcript
 from actors.speech.outbox import Outbox
 
 
@@ -42,6 +42,14 @@ async def test_an_unread_ack_gives_way_to_the_next_ack() -> None:
     for event in (ack(1), ack(2), final(1), ack(3)):
         outbox.put(event)
     assert await unread(outbox) == [ack(2), final(1), ack(3)]
+
+
+async def test_what_was_recalled_stands_for_its_own_place_and_gives_way_to_nothing() -> None:
+    outbox = Outbox()
+    first, second = (Recalled(start=at, end=at + 1, text="x", similarity=0.5) for at in (0, 1))
+    for event in (first, second, interim("a")):
+        outbox.put(event)
+    assert await unread(outbox) == [first, second, interim("a")]
 
 
 async def test_a_reader_waits_for_the_next_event() -> None:

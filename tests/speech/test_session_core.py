@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from actors.address import Ref
 from actors.speech.errors import BackendStalled, ModelNotFound, StreamLost
 from actors.speech.messages import (
     Ack,
     Audio,
+    CacheMessage,
     ClientGone,
     Done,
     Drain,
     Finalize,
     Gap,
     Heard,
+    Learn,
     NoBackendFree,
     Problem,
+    Recalled,
     RecogniserDown,
     SessionEvent,
     SessionMessage,
@@ -25,7 +29,7 @@ from actors.speech.messages import (
     StreamOpened,
     Transcript,
 )
-from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from actors.speech.ports import Recognised, RecognitionConfig, Tier, Utterance, Word
 from actors.speech.record import SessionRecord
 from actors.speech.session_core import End, Remind, Report, Send, SessionCore, State
 from supervisor.policy import Directive
@@ -48,6 +52,7 @@ class Scene:
         self.now = 100.0
         self.reports: list[str] = []
         self.reminders: list[tuple[float, SessionMessage]] = []
+        self.learned: list[Learn] = []
 
     def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
         """The events the client gets, and `End`; what the session wants for itself is kept aside."""
@@ -60,6 +65,8 @@ class Scene:
                     self.reports.append(str(error))
                 case Remind(seconds, message):
                     self.reminders.append((seconds, message))
+                case Learn():
+                    self.learned.append(command)
                 case End():
                     told.append(command)
         return told
@@ -200,6 +207,47 @@ def test_words_in_a_gap_are_not_told_by_the_stream_that_heard_them_before() -> N
     told = scene.tell(Heard(1, Recognised(is_final=True, text="0 1 2 3 4 5 6 7", words=words)))
     assert isinstance(told[0], Transcript)
     assert (told[0].text, told[0].start, told[0].end) == ("5 6 7", 5 * RATE, 8 * RATE)
+
+
+LOST = RecogniserDown(StreamLost(), Directive.BACKOFF)
+CACHE: Ref[CacheMessage] = Ref("cache")
+
+
+def test_a_final_is_learned_with_the_audio_from_just_before_its_first_word() -> None:
+    scene = Scene()
+    scene.record.cache = CACHE
+    scene.open()
+    pcm = b"".join(number.to_bytes(2, "little") for number in range(3 * RATE))
+    scene.tell(Audio(pcm), Heard(1, final("hello", 0.5, 1.8)))
+    audio = pcm[2 * int(0.4 * RATE) : 2 * int(1.8 * RATE)]
+    assert scene.learned == [Learn(Utterance(audio, RATE, "en-US"), "hello")]
+
+
+def test_nothing_is_learned_of_the_very_short_the_very_long_and_the_untimed() -> None:
+    scene = Scene()
+    scene.record.cache = CACHE
+    scene.open()
+    scene.speak(50.0)
+    words = (Word("a", 2 * RATE, 3 * RATE), Word("b", 33 * RATE, 34 * RATE))
+    untimed = Recognised(is_final=True, text="hm", processed=45 * RATE)
+    for result in (final("yes", 0.5, 1.0), Recognised(is_final=True, text="a b", words=words), untimed):
+        assert isinstance(scene.tell(Heard(1, result))[0], Transcript)
+    assert scene.learned == []
+
+
+def test_what_was_recalled_is_told_only_while_the_words_are_delayed_and_settles_nothing() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(8.0)
+    scene.tell(Heard(1, final("one", 0.5, 1.0)), LOST)
+    recalled = Recalled(start=2 * RATE, end=3 * RATE, text="two", similarity=0.5)
+    assert scene.tell(recalled) == []
+    scene.let_pass(3.0)
+    assert scene.tell(recalled) == [recalled]
+    assert scene.tell(Recalled(start=0, end=RATE, text="old", similarity=0.5)) == []
+    assert (scene.record.timeline.confirmed, scene.record.timeline.seq) == (RATE, 1)
+    scene.open(2)
+    assert scene.tell(recalled) == []
 
 
 def test_a_spool_that_fails_is_reported_once_with_its_reason(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Status, Stop, Transcript
+from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig, Tier, Word
 from transport.audio.formats import AudioFormat, DeclaredFormat, Encoding
 from transport.wire.port import (
@@ -279,8 +279,21 @@ def test_a_client_that_wants_no_word_times_gets_none() -> None:
             },
         ),
         (
-            Gap(seq=4, start=1, end=2, code="RIVA_005"),
-            {"event": "gap", "seq": 4, "start": 1, "end": 2, "code": "RIVA_005"},
+            Recalled(start=16, end=160, text="hello", similarity=0.43219),
+            {
+                "event": "transcript",
+                "is_final": False,
+                "seq": 0,
+                "start": 16,
+                "end": 160,
+                "text": "hello",
+                "source": "cache",
+                "similarity": 0.4322,
+            },
+        ),
+        (
+            Gap(seq=4, start=1, end=2, code="AUDIO_004"),
+            {"event": "gap", "seq": 4, "start": 1, "end": 2, "code": "AUDIO_004"},
         ),
         (Ack(durable=1, received=2, seq=3), {"event": "ack", "durable": 1, "received": 2, "seq": 3}),
         (Status(state="streaming"), {"event": "status", "state": "streaming", "message": ""}),

@@ -7,7 +7,7 @@ from typing import Protocol
 import msgspec
 
 from actors.speech.errors import SpeechError
-from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Status, Stop, Transcript
+from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat, DeclaredFormat
 
@@ -73,7 +73,7 @@ class Pong(msgspec.Struct, frozen=True):
     t: int | float | str | None = None
 
 
-ServerEvent = Opened | Transcript | Gap | Ack | Status | Failed | Done | Pong
+ServerEvent = Opened | Transcript | Recalled | Gap | Ack | Status | Failed | Done | Pong
 
 
 class Codec(Protocol):

@@ -18,7 +18,7 @@ from actors.speech.errors import (
     ModelNotFound,
     SpeechError,
 )
-from actors.speech.messages import Ack, Done, Finalize, Gap, Status, Stop, Transcript
+from actors.speech.messages import Ack, Done, Finalize, Gap, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import ENCODINGS, DeclaredFormat, Encoding, require_supported
 from transport.wire.port import AudioBytes, Bad, ClientEvent, Failed, Opened, Ping, Pong, ServerEvent, Start
@@ -85,6 +85,8 @@ class VoxtreeV1:
         match event:
             case Transcript():
                 return self._transcript(event)
+            case Recalled():
+                return _recalled(event)
             case Ack():
                 return AckMessage(durable=event.durable, received=event.received, seq=event.seq)
             case Gap():
@@ -194,6 +196,19 @@ def _explained(message: str, cause: Exception) -> SpeechError:
 def _line(exc: Exception) -> str:
     text = " ".join(str(exc).split())[:_MAX_DETAIL]
     return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+
+
+def _recalled(event: Recalled) -> TranscriptMessage:
+    """An interim by its form, so that clients that know nothing of it take it for as little as it is worth."""
+    return TranscriptMessage(
+        is_final=False,
+        seq=0,
+        start=event.start,
+        end=event.end,
+        text=event.text,
+        source="cache",
+        similarity=round(event.similarity, 4),
+    )
 
 
 def _ready(event: Opened) -> ReadyMessage:

@@ -1,0 +1,1 @@
+"""Transcripts found again by the sound of their audio."""
