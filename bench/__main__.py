@@ -11,6 +11,7 @@ SCENARIOS = {
     "supervisor": "starting, restarting and stopping supervised children, beside a bare TaskGroup",
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
+    "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",
 }
 
 

@@ -314,6 +314,29 @@ async def test_after_the_grace_of_a_goaway_running_streams_end() -> None:
         assert await heard(caller) == FINALS
 
 
+async def test_leaving_does_not_wait_for_the_grace_of_a_goaway() -> None:
+    goaway = {"action": "goaway", "at": {"position": 0.5}, "grace": 1000.0}
+    async with scripted(goaway) as (riva, caller), caller.call() as call:
+        await call.say(PCM[:16_000])
+        await eventually(lambda: riva.report().faults[0].times == 1)
+        await call.say(PCM[16_000:24_000])
+        await call.until(7)  # it goes on
+        await riva.__aexit__()
+        assert (await call.ended())[0] in ("UNAVAILABLE", "CANCELLED")
+
+
+async def test_streams_that_strike_the_server_at_once_leave_one_that_listens() -> None:
+    goaway = {"action": "goaway", "at": {"position": 0.5}, "grace": 0.0}
+    async with scripted(goaway) as (riva, caller):
+        async with caller.call() as first, caller.call() as second:
+            await asyncio.gather(first.say(PCM[:16_000]), second.say(PCM[:16_000]))
+            await asyncio.gather(first.ended(), second.ended())
+        async with connected(riva) as another, another.call() as call:
+            await call.say(silence(0.1))
+            await call.until(1)
+    assert not is_listening(riva)
+
+
 async def test_goaway_comes_again_and_again() -> None:
     again = {"action": "goaway", "at": {"server_time": 0.05, "repeat": 0.05}}
     ends = []
