@@ -12,6 +12,7 @@ SCENARIOS = {
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
     "cache": "the cache of transcripts: how surely it finds a recording again, how rarely a wrong one, its costs",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
+    "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",
 }
 
 

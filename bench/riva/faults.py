@@ -174,8 +174,8 @@ class Queue(Fault, frozen=True, kw_only=True, tag="queue"):
 
     def problems(self) -> Iterator[str]:
         yield from super().problems()
-        if self.over is None:
-            yield "needs over: the streams that are served at the same time"
+        if not self.over:
+            yield "needs over, at least 1: the streams that are served at the same time"
 
 
 class FinalsFault(Fault, frozen=True, kw_only=True):

@@ -44,7 +44,8 @@ class ScriptedRiva:
         self.host = host
         self.port = port
         self._counts = Counts()
-        self._grpc: grpc.aio.Server | None = None
+        self._servers: list[grpc.aio.Server] = []  # the last one listens, the others still end their streams
+        self._changing = asyncio.Lock()
         self._relay = Relay(host, port) if any(isinstance(one, HalfOpen) for one in self.plan.faults) else None
         self._is_down = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -95,16 +96,21 @@ class ScriptedRiva:
 
     async def _replace(self, grace: float) -> None:
         """gRPC sends GOAWAY when a server stops; another takes its place at the same port."""
-        old = self._grpc
-        await self._listen()
-        assert old is not None
+        async with self._changing:
+            if self._is_down:
+                return
+            old = self._servers[-1]
+            await self._listen()
         await old.stop(grace)
+        if old in self._servers:
+            self._servers.remove(old)
 
     async def _be_down(self, seconds: float) -> None:
-        await self._close()
-        await asyncio.sleep(seconds)
-        await self._open()
-        self._is_down = False
+        async with self._changing:
+            await self._close()
+            await asyncio.sleep(seconds)
+            await self._open()
+            self._is_down = False
 
     async def _watch_the_clock(self) -> None:
         while (time := self._script.next_server_fault()) < math.inf:
@@ -127,8 +133,8 @@ class ScriptedRiva:
     async def _close(self) -> None:
         if self._relay is not None:
             await self._relay.close()
-        if self._grpc is not None:
-            await self._grpc.stop(None)
+        servers, self._servers = self._servers, []
+        await asyncio.gather(*(server.stop(None) for server in servers))
 
     async def _listen(self) -> None:
         server = grpc.aio.server(options=_OPTIONS)
@@ -139,12 +145,17 @@ class ScriptedRiva:
         else:
             self._relay.target = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        self._grpc = server
+        self._servers.append(server)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.result()  # a port that cannot be had again is told to the loop's exception handler
 
 
 _OPTIONS = [

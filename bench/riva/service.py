@@ -36,15 +36,16 @@ class RivaService(RivaSpeechRecognitionServicer):  # type: ignore[misc]
 
     async def StreamingRecognize(self, requests: AsyncIterator[Any], context: Any) -> None:
         self._counts.opened += 1
-        ended = "CANCELLED"
+        ended, refused = "CANCELLED", None
         try:
             await self._stream(requests, context)
             ended = "OK"
-        except Refused as refused:
-            ended = refused.code.name
-            await context.abort(refused.code, refused.text, refused.trailers)
+        except Refused as refusal:
+            ended, refused = refusal.code.name, refusal
         finally:
             self._counts.ended[ended] += 1
+        if refused is not None:
+            await context.abort(refused.code, refused.text, refused.trailers)
 
     async def GetRivaSpeechRecognitionConfig(self, request: Any, context: Any) -> Any:
         self._counts.questions += 1

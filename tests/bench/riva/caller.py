@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -43,10 +43,11 @@ class Call:
 
     async def say(self, pcm: bytes, *, chunk: int = 3200) -> None:
         for start in range(0, len(pcm), chunk):
-            await self._call.write(pb.StreamingRecognizeRequest(audio_content=pcm[start : start + chunk]))
+            await self.send(pb.StreamingRecognizeRequest(audio_content=pcm[start : start + chunk]))
 
     async def send(self, request: pb.StreamingRecognizeRequest) -> None:
-        await self._call.write(request)
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # `ended` tells
+            await self._call.write(request)
 
     async def until(self, responses: int) -> None:
         """Wait for so many responses in all."""
@@ -81,12 +82,10 @@ class Call:
         await asyncio.wait({self._reading})
 
     async def _read(self) -> None:
-        try:
+        with suppress(grpc.aio.AioRpcError):  # `ended` tells
             async for response in self._call:
                 self.responses.append(response)
                 self._new.set()
-        except grpc.aio.AioRpcError:  # `ended` tells
-            pass
 
 
 class Caller:

@@ -107,7 +107,10 @@ def fault(**fields: Any) -> dict[str, Any]:
             "faults[0]: at: expected one of open, time, position, after_final, idle, server_time for this action, "
             "got preflight",
         ),
-        ({"faults": [{"action": "queue"}]}, "faults[0]: needs over: the streams that are served at the same time"),
+        (
+            {"faults": [{"action": "queue", "over": 0}]},
+            "faults[0]: needs over, at least 1: the streams that are served at the same time",
+        ),
         (
             {"faults": [{"action": "goaway", "at": {"server_time": 1}, "every": 2}]},
             "faults[0]: every selects streams, and at a server_time there is none to select",

@@ -17,7 +17,7 @@ from riva.client.proto.health_pb2_grpc import HealthStub
 from bench.riva.plan import Plan, read
 from bench.riva.server import AddressUnavailable, ScriptedRiva
 from bench.riva.words import CodedSpeech, silence
-from tests.bench.riva_caller import OK, Caller, config_request, connected, eventually
+from tests.bench.riva.caller import OK, Caller, config_request, connected, eventually
 from transport.audio.g711 import ALAW, MULAW
 
 pytestmark = pytest.mark.anyio
@@ -249,4 +249,4 @@ async def test_leaving_ends_the_streams_that_still_run(stack: AsyncExitStack) ->
         caller = await stack.enter_async_context(connected(riva))
         call = await stack.enter_async_context(caller.call())
         await call.say(silence(0.1))
-    assert (await call.ended())[0] == "UNAVAILABLE"
+    assert (await call.ended())[0] in ("UNAVAILABLE", "CANCELLED")  # as the one or the other packet comes first
