@@ -161,6 +161,8 @@ class _Life(Generic[M]):
         except BaseException:  # killed, which must pass; but not in silence over an error in a handler's `finally`
             if isinstance(self._failure, Exception):
                 self._incarnation.report(self._failure)
+            elif self._failure is not None:
+                raise self._failure from None
             raise
         finally:
             self._tasks = None
@@ -174,16 +176,19 @@ class _Life(Generic[M]):
         """Run a part of this life; if it fails, the whole life has."""
         try:
             await function(*args)
-        except Exception as error:
-            self._fail(error)
-        except BaseException as error:
-            # An interrupt, or a cancellation; one that nobody asked for is a failure too, and must not pass
-            # for ours.
+        except GeneratorExit:
+            raise
+        except anyio.get_cancelled_exc_class() as error:
+            # One that nobody asked for is a failure too, and must not pass for ours.
             if anyio.current_effective_deadline() != float("-inf"):
                 self._fail(error)
             raise
+        except BaseException as error:  # an interrupt too: asyncio would let it end the event loop itself
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
+        if isinstance(self._failure, Exception) and not isinstance(error, Exception):
+            self._failure, error = error, self._failure  # an interrupt matters more
         if self._failure is None:
             self._failure = error
         elif isinstance(error, Exception):

@@ -230,7 +230,8 @@ def _unexpected(exit: Exit, child: Child) -> bool:
             return child.restart is Restart.PERMANENT
         case ExitKind.SHUTDOWN:
             says_why = isinstance(exit.error, Shutdown) and bool(exit.error.args)
-            return says_why and child.restart is Restart.PERMANENT
+            unasked = child.shutdown is BRUTAL_KILL  # then it had ended by itself already
+            return (says_why or unasked) and child.restart is Restart.PERMANENT
         case ExitKind.KILLED:
             return child.shutdown is not BRUTAL_KILL
         case _:

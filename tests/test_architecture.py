@@ -117,6 +117,18 @@ def test_the_inner_packages_run_on_anyio_alone(package: str) -> None:
     assert [str(one) for one in foreign] == []
 
 
+def test_nothing_waits_by_what_loses_cancellations() -> None:
+    """asyncio.wait_for drops one that comes in the same turn as the result; asyncio.timeout does not."""
+    uses = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources(*HOUSE, "bench")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if ast.unparse(node) == "asyncio.wait_for"
+        or (isinstance(node, ast.ImportFrom) and node.module == "asyncio" and "wait_for" in ast.unparse(node))
+    ]
+    assert uses == []
+
+
 def test_imports_are_absolute() -> None:
     assert [str(one) for one in all_imports(*HOUSE) if one.level] == []
 

@@ -71,6 +71,34 @@ async def test_an_ask_of_an_actor_that_never_starts_ends_at_its_timeout() -> Non
         await ref.ask(Tally())
 
 
+async def test_who_says_nothing_waits_five_seconds() -> None:
+    async with running() as ref:
+        began = anyio.current_time()
+        with pytest.raises(AskTimeout):
+            await ref.ask(Wait(anyio.Event()))
+        assert anyio.current_time() - began == pytest.approx(5.0)
+
+
+async def test_many_asks_that_wait_each_end_at_their_own_time_by_one_timer() -> None:
+    ends: list[tuple[int, float]] = []
+
+    async def ask(number: int) -> None:
+        with pytest.raises(AskTimeout):
+            await sample.ref.ask(Tally(), timeout=float(number))
+        ends.append((number, round(anyio.current_time() - began, 6)))
+
+    async with testing.running(Sample) as sample, anyio.create_task_group() as tasks:
+        sample.ref.tell(Wait(anyio.Event()))
+        await settle()
+        began = anyio.current_time()
+        for number in (30, 10, 20):
+            tasks.start_soon(ask, number)
+        await settle()
+        assert len(sample.lives[0].incarnation.timers._heap) == 3
+        await anyio.sleep(60.0)
+    assert ends == [(10, 10.0), (20, 20.0), (30, 30.0)]
+
+
 async def test_an_ask_of_an_actor_that_starts_later_is_answered() -> None:
     ref: Ref[Command] = Ref("later")
     answers = []

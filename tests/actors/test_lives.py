@@ -9,9 +9,12 @@ from collections.abc import Callable
 import anyio
 import pytest
 
-from actors import Actor, ActorGone, CleanUpTimeout, Ref, actor_child, handler
+from actors import Actor, ActorGone, CleanUpTimeout, Mailbox, MailboxFull, Ref, actor_child, handler
+from actors.testing import running
 from supervisor import (
     BRUTAL_KILL,
+    Backoff,
+    BrutalKill,
     CancelledFromOutside,
     ChildEnded,
     ChildUnstoppable,
@@ -27,7 +30,7 @@ from supervisor import (
     StartFailed,
     Supervisor,
 )
-from supervisor.testing import settle
+from supervisor.testing import Recorder, settle
 from tests.actors.sample import Add, Broken, Command, Fail, FailBeside, Finish, Harmless, Sample, Tally, Wait
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +62,68 @@ async def test_a_crash_costs_the_message_in_hand_and_no_other() -> None:
             life.ref.tell(Add(number))
         assert await life.ref.ask(Tally()) == [2, 3]
     assert life.diary == ["started", ("stopped", "Broken"), "started", ("stopped", None)]
+
+
+async def test_messages_wait_until_the_actor_has_started() -> None:
+    order: list[object] = []
+
+    class Slow(Sample):
+        async def started(self) -> None:
+            await anyio.sleep(1.0)
+            order.append("started")
+
+        async def on_add(self, message: Add) -> int:
+            order.append(message.number)
+            return message.number
+
+    ref: Ref[Command] = Ref("slow")
+    async with Supervisor() as tree, anyio.create_task_group() as tasks:
+        ref.tell(Add(2))
+        tasks.start_soon(tree.start_child, actor_child("slow", Slow, ref=ref))
+        await settle()
+        ref.tell(Add(1), control=True)
+        assert await ref.ask(Add(3)) == 3
+    assert order == ["started", 1, 2, 3]
+
+
+async def test_while_an_actor_waits_for_its_restart_its_messages_wait_too_and_its_mailbox_keeps_its_bound() -> None:
+    policies = PolicyTable({}, default=Policy(Directive.BACKOFF, Backoff(60.0, 1.0, 60.0)))
+    answers: list[object] = []
+    async with running(Sample, mailbox=Mailbox(3), policies=policies) as sample, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answers.append(await sample.ref.ask(Add(30), timeout=100.0))
+
+        sample.ref.tell(Fail(Broken()))
+        await settle()
+        for number in (1, 2):
+            sample.ref.tell(Add(number))
+        tasks.start_soon(ask)
+        await settle()
+        with pytest.raises(MailboxFull):
+            sample.ref.tell(Add(4))
+        assert (sample.ref.running, answers) == (False, [])
+        await anyio.sleep(61.0)
+        assert answers == [33]
+
+
+async def test_a_cancelled_tree_lets_its_actors_finish_the_message_in_hand_and_starts_none_again() -> None:
+    life = Life()
+    gate = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_open_after, gate, 2.0)
+        with anyio.move_on_after(1.0) as scope:
+            async with life.tree:
+                life.ref.tell(Wait(gate))
+                life.ref.tell(Add(1))
+                await anyio.sleep_forever()
+    assert (scope.cancelled_caught, anyio.current_time()) == (True, pytest.approx(2.0))
+    assert (life.diary, life.ref.depth) == (["started", "waited", ("stopped", None)], 1)
+
+
+async def _open_after(gate: anyio.Event, seconds: float) -> None:
+    await anyio.sleep(seconds)
+    gate.set()
 
 
 async def test_an_actor_that_ends_normally_by_itself_cleans_up_and_keeps_what_it_was_told() -> None:
@@ -338,16 +403,71 @@ async def test_a_task_cancelled_before_its_first_step_is_no_normal_end_of_its_ac
     gc.collect()  # while the warning is expected
 
 
-async def test_an_interrupt_in_a_handler_comes_out_bare() -> None:
-    class Quitter(Sample):
-        def on_fail(self, message: Fail) -> None:
+class Quitter(Sample):
+    """Raises an interrupt, in one of its parts."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__()
+        self.where = where
+
+    def _quit(self, where: str) -> None:
+        if where == self.where:
             raise SystemExit(3)
 
+    async def started(self) -> None:
+        self._quit("started")
+
+    async def stopped(self, error: BaseException | None) -> None:
+        self._quit("stopped")
+
+    def on_fail(self, message: Fail) -> None:
+        self._quit("handler")
+        self.spawn(self._fail, message.error, 0.0)
+        self.stop()
+
+    async def _fail(self, error: Exception, after: float) -> None:
+        self._quit("task")
+
+
+@pytest.mark.parametrize("where", ["started", "handler", "task", "stopped"])
+async def test_an_interrupt_anywhere_in_an_actor_stops_the_tree_in_order_and_comes_out_bare(where: str) -> None:
     ref: Ref[Command] = Ref("quitter")
     ref.tell(Fail(Broken()))
-    tree = Supervisor([actor_child("quitter", Quitter, ref=ref)])
+    lives = 0
+
+    def make() -> Quitter:
+        nonlocal lives
+        lives += 1
+        return Quitter(where)
+
+    other = Life()
+    quitter = actor_child("quitter", make, ref=ref, restart=Restart.TRANSIENT)
     with pytest.raises(SystemExit):
-        await _run(tree)
+        await _run(Supervisor([other.child, quitter]))
+    assert (lives, other.diary) == (1, ["started", ("stopped", None)])
+
+
+@pytest.mark.parametrize("shutdown", [5.0, BRUTAL_KILL])
+async def test_an_interrupt_in_a_task_is_not_lost_behind_what_else_ends_the_actor(
+    shutdown: float | BrutalKill,
+) -> None:
+    class Late(Sample):
+        async def _fail(self, error: Exception, after: float) -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise SystemExit(3)
+
+    events = Recorder()
+    ref: Ref[Command] = Ref("late")
+    ref.tell(FailBeside(Broken()))
+    with pytest.raises(SystemExit):  # noqa: PT012
+        async with Supervisor([actor_child("late", Late, ref=ref, shutdown=shutdown)], on_event=events):
+            await settle()
+            if shutdown is not BRUTAL_KILL:
+                ref.tell(Fail(Broken("first")))
+                await anyio.sleep_forever()
+    assert [str(event.error) for event in events.of(ErrorSurvived)] == ([] if shutdown is BRUTAL_KILL else ["first"])
 
 
 async def test_an_abandoned_life_takes_no_message_from_its_successor() -> None:

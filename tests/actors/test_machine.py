@@ -271,6 +271,20 @@ async def test_a_new_timeout_replaces_the_old_one_and_each_state_has_its_own() -
     assert diary == ["idle", "ring", "nobody", "idle"]
 
 
+async def test_a_state_timeout_ends_with_the_life_that_set_it() -> None:
+    diary: list[str] = []
+    async with running(lambda: Phone(diary)) as phone:
+        phone.ref.tell(Call("112"))
+        await anyio.sleep(10)
+        phone.ref.tell(Trip())
+        await settle()
+        phone.ref.tell(Call("113"))  # in the next life: 30 s from here
+        await anyio.sleep(25)
+        assert diary == ["idle", "ring", "idle", "ring"]
+        await anyio.sleep(6)
+    assert diary == ["idle", "ring", "idle", "ring", "nobody", "idle"]
+
+
 async def test_where_nothing_is_done_at_a_timeout_none_can_be_set() -> None:
     async with running(Phone) as phone:
         with pytest.raises(RuntimeError, match=r"^Phone has nothing that is done when IDLE times out$"):

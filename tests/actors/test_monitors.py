@@ -53,6 +53,17 @@ async def test_a_cancelled_monitor_does_not_tell() -> None:
     assert told == ["kept"]
 
 
+async def test_monitors_of_one_watcher_add_up_and_each_can_be_cancelled_alone() -> None:
+    ref, told = sample(), list[Down]()
+    async with Supervisor([actor_child("sample", Sample, ref=ref)]):
+        first, _, _ = (ref.monitor(told.append) for _ in range(3))
+        first.cancel()
+        ref.stop()
+        await settle()
+        assert ref.running
+    assert told == [Down(ref, None)] * 2  # of the first life, and nothing of the second
+
+
 async def test_an_actor_can_watch_another_by_its_control_lane() -> None:
     watched, watcher, diary = sample("watched"), sample("watcher"), list[object]()
     error = Broken()

@@ -1,9 +1,9 @@
-"""What the types promise. Checked by `test_typing`; the ignores are errors that the checker must find."""
+"""What the types promise, to mypy (`test_typing`) and pyright (`make types`). The ignores are errors both must find."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import assert_type
+from typing import Generic, TypeVar, assert_type
 
 import msgspec
 
@@ -12,11 +12,14 @@ from actors import (
     DeadLetter,
     DeadLetters,
     Down,
+    Mailbox,
     Message,
+    Overflow,
     Postpone,
     Ref,
     Registry,
     StateMachine,
+    Subscription,
     Timer,
     Topic,
     actor_child,
@@ -26,6 +29,9 @@ from actors import (
     timed_out,
 )
 from actors.testing import Asked, Probe, Running, running
+from supervisor import Child, Restart
+
+T = TypeVar("T")
 
 
 class Audio(msgspec.Struct, frozen=True):
@@ -56,13 +62,35 @@ class Recogniser(Actor[Audio | Transcribe]):
 
 async def asks(ref: Ref[Audio | Transcribe]) -> None:
     assert_type(await ref.ask(Transcribe(b"")), str)
+    assert_type(await ref.ask(Transcribe(b""), timeout=1.0), str)
     await ref.ask(Audio(b""))  # type: ignore[arg-type]
+    await ref.ask(Transcribe(b""), timeout="soon")  # type: ignore[arg-type]
+    number: int = await ref.ask(Transcribe(b""))  # type: ignore[arg-type]
+    print(number)
+
+
+class Labelled(Message[dict[str, T]], Generic[T], frozen=True):
+    """A question whose answer depends on what is asked."""
+
+    value: T
+
+
+class Labeller(Actor[Labelled[int]]):
+    @handler
+    def on_labelled(self, message: Labelled[int]) -> dict[str, int]:
+        return {"value": message.value}
+
+
+async def asks_a_generic_question(ref: Ref[Labelled[int]]) -> None:
+    assert_type(await ref.ask(Labelled(7)), dict[str, int])
+    ref.tell(Labelled("seven"))  # type: ignore[arg-type]
 
 
 async def tells(ref: Ref[Audio | Transcribe]) -> None:
-    ref.tell(Audio(b""), control=True)
+    assert_type(ref.tell(Audio(b""), control=True), None)
     await ref.send(Transcribe(b""))
     ref.tell(Stop())  # type: ignore[arg-type]
+    await ref.send(Stop())  # type: ignore[arg-type]
 
 
 def narrows(ref: Ref[Audio | Transcribe]) -> Ref[Audio]:
@@ -87,7 +115,9 @@ def finds(registry: Registry[Audio], ref: Ref[Audio | Transcribe], other: Ref[St
 
 
 def starts(ref: Ref[Audio | Transcribe], other: Ref[Stop]) -> None:
-    actor_child("a", Recogniser, ref=ref)
+    assert_type(actor_child("a", Recogniser, ref=ref, restart=Restart.TRANSIENT), Child)
+    actor_child("a", Recogniser, mailbox=Mailbox(10, Overflow.DROP_OLDEST))
+    actor_child("a", Recogniser, mailbox=Mailbox(10, "drop"))  # type: ignore[arg-type]
     actor_child("a", Recogniser, ref=other)  # type: ignore[arg-type]
 
 
@@ -101,6 +131,9 @@ class Clock(Actor[Audio | Stop]):
 
     @handler
     def on_stop(self, message: Stop) -> None: ...
+
+    @handler(limit="10")  # type: ignore[call-overload, untyped-decorator]
+    def on_more(self, batch: list[Audio]) -> None: ...
 
 
 class Line(Enum):
@@ -138,10 +171,14 @@ class Phone(StateMachine[Line, Audio | Transcribe], initial=Line.IDLE):
     @entering(Line.IDLE)  # type: ignore[type-var]
     def needs_more(self, number: int) -> None: ...
 
+    @in_state("idle")  # type: ignore[arg-type]
+    def named(self, message: Audio) -> None: ...
+
 
 def publishes(wide: Ref[Audio | Stop], narrow: Ref[Audio], other: Ref[Stop]) -> None:
     topic = Topic[Audio]()
-    with topic.subscribe(wide):
+    with topic.subscribe(wide) as subscription:
+        assert_type(subscription, Subscription[Audio])
         assert_type(topic.publish(Audio(b"")), int)
     topic.subscribe(narrow)
     topic.subscribe(other)  # type: ignore[arg-type]

@@ -63,6 +63,8 @@ def child(id: str, restart: Restart = Restart.PERMANENT, *, significant: bool = 
         (Restart.TRANSIENT, CRASHED, True),
         (Restart.TRANSIENT, KILLED, True),
         (Restart.TEMPORARY, NORMAL, False),
+        (Restart.TEMPORARY, SHUTDOWN, False),
+        (Restart.TEMPORARY, ORDERLY, False),
         (Restart.TEMPORARY, CRASHED, False),
         (Restart.TEMPORARY, KILLED, False),
     ],
@@ -255,14 +257,89 @@ def test_a_directive_overrules_the_restart_type(
     assert driver.states() == {"a": state}
 
 
-def test_escalate_ends_the_supervisor_with_the_error() -> None:
-    driver = Driver([child("a"), child("b")], Options(), policies=table(Directive.ESCALATE))
+@pytest.mark.parametrize("restart", list(Restart))
+def test_escalate_ends_the_supervisor_with_the_error_whatever_the_restart_type(restart: Restart) -> None:
+    driver = Driver([child("a"), child("b", restart)], Options(), policies=table(Directive.ESCALATE))
     driver.exit("b", CRASHED)
     [ended] = driver.ended
     assert isinstance(ended, Ended)
     assert (ended.exit, driver.live) == (CRASHED, {})
     escalated = ErrorEscalated(path=("root",), child=("root", "b"), error=CRASHED.error)
     assert escalated in driver.events
+
+
+class Coded(Exception):
+    def __init__(self, code: str, retry_after: float | None = None) -> None:
+        super().__init__(code)
+        self.code = code
+        self.retry_after = retry_after
+
+
+def by_code(**policies: Policy) -> PolicyTable:
+    return PolicyTable(policies, default=Policy(Directive.RESTART))
+
+
+def test_a_normal_end_asks_no_policy() -> None:
+    driver = Driver([child("a")], Options(), policies=table(Directive.ESCALATE))
+    driver.exit("a", NORMAL)
+    assert (driver.states(), driver.ended) == ({"a": (RUNNING, 2)}, [])
+
+
+def test_each_error_is_looked_up_even_that_of_a_restart_that_failed() -> None:
+    starts: dict[str, list[Exception | None]] = {"a": [None, Coded("NET_001"), Coded("NET_404")]}
+    policies = by_code(NET=Policy(Directive.BACKOFF, Backoff(initial=1.0)), NET_404=Policy(Directive.STOP))
+    driver = Driver([child("a")], Options(intensity=PLENTY), policies=policies, starts=starts)
+    driver.exit("a", CRASHED)  # the default: at once, and that fails with NET_001
+    assert (driver.states(), driver.pauses[0][1]) == ({"a": (RESTARTING, 2)}, 1.0)
+    driver.send(driver.pauses.pop()[0])  # fails with NET_404
+    assert (driver.states(), driver.pauses, driver.ended) == ({"a": (STOPPED, 3)}, [], [])
+
+
+def test_a_restart_that_fails_with_an_error_to_escalate_ends_the_supervisor() -> None:
+    starts: dict[str, list[Exception | None]] = {"a": [None, Coded("AUTH_001")]}
+    driver = Driver([child("a")], Options(), policies=by_code(AUTH=Policy(Directive.ESCALATE)), starts=starts)
+    driver.exit("a", CRASHED)
+    [ended] = driver.ended
+    assert isinstance(ended, Ended)
+    assert ended.exit.kind is ExitKind.CRASHED
+
+
+def test_a_rate_limit_waits_as_long_as_each_error_says_and_grows_where_it_says_nothing() -> None:
+    policies = table(Directive.RATE_LIMIT, Backoff(initial=1.0, factor=2.0, maximum=60.0))
+    driver = Driver([child("a")], Options(intensity=PLENTY), policies=policies)
+    delays = []
+    for hint in (None, 12.5, None):
+        driver.exit("a", Exit(ExitKind.CRASHED, Coded("API_429", hint)))
+        assert driver.states()["a"][0] is RESTARTING
+        due, delay = driver.pauses.pop()
+        delays.append(delay)
+        driver.send(due)
+    assert delays == [1.0, 12.5, 4.0]
+
+
+def test_the_pauses_grow_over_restarts_that_fail() -> None:
+    failures: list[Exception | None] = [None, *[ValueError("init")] * 3]
+    policies = table(Directive.BACKOFF, Backoff(initial=1.0, factor=2.0, maximum=60.0))
+    driver = Driver([child("a")], Options(intensity=PLENTY), policies=policies, starts={"a": failures})
+    driver.exit("a", CRASHED)
+    delays = []
+    while driver.pauses:
+        due, delay = driver.pauses.pop()
+        delays.append(delay)
+        driver.send(due)
+    assert (delays, driver.states()) == ([1.0, 2.0, 4.0, 8.0], {"a": (RUNNING, 5)})
+
+
+@pytest.mark.parametrize("directive", [Directive.BACKOFF, Directive.RATE_LIMIT])
+def test_while_it_waits_every_request_is_answered_as_in_otps_restarting(directive: Directive) -> None:
+    driver = Driver([child("a")], Options(), policies=table(directive))
+    driver.exit("a", CRASHED)
+    driver.send(StartChild(child("a"), 1), RestartChild("a", 2), DeleteChild("a", 3))
+    assert [type(driver.answers[n]) for n in (1, 2, 3)] == [AlreadyPresent, StillRestarting, StillRestarting]
+    count = driver.core.count_children()
+    assert (count.specs, count.active, count.workers) == (1, 0, 1)
+    driver.send(TerminateChild("a", 4), DeleteChild("a", 5), StartChild(child("a"), 6))
+    assert [driver.answers[n] for n in (4, 5, 6)] == [None, None, "a1"]
 
 
 # ---- dynamic

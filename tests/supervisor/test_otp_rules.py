@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -25,6 +26,7 @@ from supervisor.commands import (
 from supervisor.errors import (
     AlreadyPresent,
     AlreadyStarted,
+    Escalated,
     Ignore,
     InvalidSpec,
     MaxChildrenReached,
@@ -37,7 +39,18 @@ from supervisor.errors import (
     SupervisorGone,
 )
 from supervisor.incarnation import Incarnation
-from supervisor.reports import ChildEnded, ChildStopFailed, Exit, ExitKind
+from supervisor.reports import (
+    ChildEnded,
+    ChildFailed,
+    ChildRestarting,
+    ChildStarted,
+    ChildStartFailed,
+    ChildStopFailed,
+    Exit,
+    ExitKind,
+    GaveUp,
+    Occasion,
+)
 from supervisor.spec import (
     BRUTAL_KILL,
     INFINITY,
@@ -55,6 +68,8 @@ from tests.supervisor.driver import SHUTDOWN, Driver, serve
 
 RUNNING, STOPPED, RESTARTING = ChildState.RUNNING, ChildState.STOPPED, ChildState.RESTARTING
 NORMAL = Exit(ExitKind.NORMAL)
+ORDERLY = Exit(ExitKind.SHUTDOWN, Shutdown("done"))
+KILLED = Exit(ExitKind.KILLED)
 CRASHED = Exit(ExitKind.CRASHED, ValueError("x"))
 PLENTY = Intensity(100, 5.0)
 FAILS = ValueError("init")
@@ -95,11 +110,35 @@ def test_one_restart_more_than_allowed_within_the_closed_window_ends_it(
     assert lived == survived
 
 
-def test_a_group_restart_counts_once() -> None:
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("restarts", "crashes", "lives"),
+    [(0, [1.0], 1), (2, [0.0, 1.0, 2.0], 3), (2, [0.0, 4.0, 5.0], 3), (2, [0.0, 5.0, 10.0], 4), (1, [0.0, 5.5], 3)],
+)
+async def test_the_window_is_measured_on_the_clock_of_the_loop(restarts: int, crashes: list[float], lives: int) -> None:
+    """Rule 2: exactly, and not in whole seconds."""
+    began = anyio.current_time()
+    lived = 0
+
+    async def crashes_on_time() -> None:
+        nonlocal lived
+        lived += 1
+        if lived > len(crashes):
+            await anyio.sleep_forever()
+        await anyio.sleep_until(began + crashes[lived - 1])
+        raise ValueError
+
+    with suppress(Escalated):
+        async with Supervisor([Child("a", crashes_on_time)], intensity=Intensity(restarts, 5.0)):
+            await anyio.sleep(20.0)
+    assert lived == lives
+
+
+@pytest.mark.parametrize("strategy", [Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL])
+def test_a_group_restart_counts_once(strategy: Strategy) -> None:
     """Rule 3: one incident is one stamp, however many siblings follow."""
-    children = [child(id) for id in "abcdefgh"]
-    driver = Driver(children, Options(strategy=Strategy.ONE_FOR_ALL, intensity=Intensity(1)))
-    driver.exit("d", CRASHED)
+    driver = Driver([child(id) for id in "abcdefgh"], Options(strategy=strategy, intensity=Intensity(1)))
+    driver.exit("a", CRASHED)
     assert driver.states() == dict.fromkeys("abcdefgh", (RUNNING, 2))
 
 
@@ -127,7 +166,7 @@ def test_over_budget_the_others_stop_in_reverse_and_the_end_is_a_shutdown() -> N
     driver.exit("b", CRASHED)
     stops = ["ChildStopping c", "ChildEnded c", "ChildStopping a", "ChildEnded a"]
     assert driver.names() == ["ChildEnded b", "ChildFailed b", "GaveUp root", *stops]
-    assert exit_of(driver) is ExitKind.SHUTDOWN
+    assert (exit_of(driver), driver.states()) == (ExitKind.SHUTDOWN, dict.fromkeys("abc", (STOPPED, 1)))
 
 
 @pytest.mark.anyio
@@ -161,6 +200,52 @@ async def test_a_supervisor_that_gave_up_is_restarted_only_if_it_is_permanent(
 # ---- who is restarted
 
 
+async def returns() -> None: ...
+
+
+async def shuts_down() -> None:
+    raise Shutdown
+
+
+async def shuts_down_with_a_word() -> None:
+    raise Shutdown("done")
+
+
+async def raises() -> None:
+    raise ValueError
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("start", "kind", "restarted"),
+    [
+        (returns, ExitKind.NORMAL, ["permanent"]),
+        (shuts_down, ExitKind.SHUTDOWN, ["permanent"]),
+        (shuts_down_with_a_word, ExitKind.SHUTDOWN, ["permanent"]),
+        (raises, ExitKind.CRASHED, ["permanent", "transient"]),
+    ],
+)
+async def test_each_way_to_end_is_told_from_the_others(
+    start: Callable[..., Any], kind: ExitKind, restarted: list[str]
+) -> None:
+    """Rule 5, from the end of a task on."""
+    record = Recorder()
+
+    async def live(*, task_status: Incarnation) -> None:
+        task_status.started()
+        if task_status.number == 1:
+            await start()
+        else:
+            await anyio.sleep_forever()
+
+    children = [Child(restart.value, live, restart=restart) for restart in Restart]
+    async with Supervisor(children, intensity=PLENTY, on_event=record) as tree:
+        await settle()
+        assert [c.id for c in tree.which_children()] == ["permanent", "transient"]
+        assert [c.id for c in tree.which_children() if c.state is RUNNING] == restarted
+        assert {event.exit.kind for event in record.of(ChildEnded)} == {kind}
+
+
 def test_a_transient_child_that_is_done_keeps_its_spec_and_can_be_revived() -> None:
     """Rule 6: no stamp, no report."""
     driver = Driver([child("a", Restart.TRANSIENT)], Options(intensity=Intensity(0)))
@@ -177,6 +262,47 @@ def test_a_restart_of_a_significant_child_ends_nothing(mode: AutoShutdown) -> No
     driver = Driver([child("a", Restart.TRANSIENT, significant=True)], Options(auto_shutdown=mode))
     driver.exit("a", CRASHED)
     assert (driver.states(), exit_of(driver)) == ({"a": (RUNNING, 2)}, None)
+
+
+@pytest.mark.parametrize(
+    ("restart", "exit", "ends"),
+    [
+        (Restart.TRANSIENT, NORMAL, True),
+        (Restart.TRANSIENT, SHUTDOWN, True),
+        (Restart.TRANSIENT, ORDERLY, True),
+        (Restart.TRANSIENT, CRASHED, False),
+        (Restart.TRANSIENT, KILLED, False),
+        (Restart.TEMPORARY, NORMAL, True),
+        (Restart.TEMPORARY, ORDERLY, True),
+        (Restart.TEMPORARY, CRASHED, True),
+        (Restart.TEMPORARY, KILLED, True),
+    ],
+)
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ONE, Strategy.DYNAMIC])
+def test_which_ends_of_one_significant_child_are_enough(
+    strategy: Strategy, restart: Restart, exit: Exit, ends: bool
+) -> None:
+    """Rule 8, any_significant: those after which it is not restarted."""
+    options = Options(strategy=strategy, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    children = [child("other", Restart.TRANSIENT), child("a", restart, significant=True)]
+    driver = Driver([] if strategy is Strategy.DYNAMIC else children, options)
+    if strategy is Strategy.DYNAMIC:
+        driver.send(*(StartChild(one, one.id) for one in children))
+    driver.exit("other", NORMAL)  # it does not count
+    assert exit_of(driver) is None
+    driver.exit("a", exit)
+    assert exit_of(driver) is (ExitKind.SHUTDOWN if ends else None)
+
+
+def test_the_end_of_a_significant_child_is_told_before_the_others_stop() -> None:
+    """Rule 7: first the child is done with, then the supervisor ends, in order."""
+    options = Options(auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    driver = Driver([child("a"), child("b", Restart.TEMPORARY, significant=True), child("c")], options)
+    driver.names()
+    driver.exit("b", CRASHED)
+    stops = ["ChildStopping c", "ChildEnded c", "ChildStopping a", "ChildEnded a"]
+    assert driver.names() == ["ChildEnded b", "ChildFailed b", "SignificantEnded root", *stops]
+    assert driver.states() == dict.fromkeys("ac", (STOPPED, 1))
 
 
 def test_a_significant_child_between_two_attempts_counts_as_alive() -> None:
@@ -204,15 +330,75 @@ def test_a_dynamic_supervisor_ends_when_its_last_significant_child_has() -> None
     assert exit_of(driver) is ExitKind.SHUTDOWN
 
 
-def test_a_significant_child_stopped_with_its_group_ends_nothing() -> None:
-    """Rule 9: nor does one that is terminated by request."""
-    options = Options(strategy=Strategy.ONE_FOR_ALL, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+SIGNIFICANT_MODES = pytest.mark.parametrize("mode", [AutoShutdown.ANY_SIGNIFICANT, AutoShutdown.ALL_SIGNIFICANT])
+
+
+@SIGNIFICANT_MODES
+def test_a_significant_child_stopped_with_its_group_ends_nothing(mode: AutoShutdown) -> None:
+    """Rule 9."""
+    options = Options(strategy=Strategy.ONE_FOR_ALL, auto_shutdown=mode)
     driver = Driver([child("a"), child("b", Restart.TEMPORARY, significant=True)], options)
     driver.exit("a", CRASHED)
     assert (driver.states(), exit_of(driver)) == ({"a": (RUNNING, 2)}, None)
 
 
+@SIGNIFICANT_MODES
+@pytest.mark.parametrize("dead_already", [False, True])
+def test_a_significant_child_terminated_by_request_ends_nothing(mode: AutoShutdown, dead_already: bool) -> None:
+    """Rule 9: not even if it has ended by itself meanwhile, which the request then is about."""
+    driver = Driver([child("a", Restart.TRANSIENT, significant=True)], Options(auto_shutdown=mode))
+    driver.send(Suspend(), TerminateChild("a", 1))
+    if dead_already:
+        driver.exit("a", NORMAL)
+    driver.send(Resume())
+    assert (driver.states(), exit_of(driver), driver.answers[1]) == ({"a": (STOPPED, 1)}, None, None)
+
+
+@SIGNIFICANT_MODES
+def test_a_significant_child_that_declines_its_restart_ends_nothing(mode: AutoShutdown) -> None:
+    """Rules 7 and 16: that is a restart too."""
+    driver = Driver(
+        [child("a", Restart.TRANSIENT, significant=True)], Options(auto_shutdown=mode), starts={"a": [None, Ignore()]}
+    )
+    driver.exit("a", CRASHED)
+    assert (driver.states(), exit_of(driver)) == ({"a": (STOPPED, 2)}, None)
+
+
 # ---- strategies
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("strategy", "events"),
+    [
+        (Strategy.ONE_FOR_ONE, ["ChildStarted b"]),
+        (Strategy.REST_FOR_ONE, ["ChildEnded c", "ChildStarted b", "ChildStarted c"]),
+        (
+            Strategy.ONE_FOR_ALL,
+            ["ChildEnded c", "ChildEnded a", "ChildStarted a", "ChildStarted b", "ChildStarted c"],
+        ),
+    ],
+)
+async def test_tasks_are_stopped_in_reverse_and_started_in_order(strategy: Strategy, events: list[str]) -> None:
+    """Rule 11: and each has all its time for its end."""
+    crash, record = anyio.Event(), Recorder()
+
+    async def live(*, task_status: Incarnation) -> None:
+        task_status.started()
+        if task_status.path[-1] == "b" and task_status.number == 1:
+            await crash.wait()
+            raise ValueError
+        await task_status.stop_requested()
+        await anyio.sleep(1.0)
+
+    async with Supervisor([Child(id, live) for id in "abc"], strategy=strategy, on_event=record):
+        began = anyio.current_time()
+        record.events.clear()
+        crash.set()
+        await anyio.sleep(10.0)
+        told = [name.replace("root/", "") for name in record.names() if not name.startswith("ChildStopping")]
+        assert told == ["ChildEnded b", "ChildFailed b", "ChildRestarting b", *events]
+    assert anyio.current_time() - began == 13.0
 
 
 def test_one_for_one_keeps_the_position_of_the_restarted_child() -> None:
@@ -240,6 +426,31 @@ def test_a_stop_gets_in_between_two_attempts_to_restart() -> None:
     # Told to stop, it makes not even the first attempt.
     assert driver.answers["look"] == (ChildInfo("a", RESTARTING, 1, False),)
     assert (driver.states(), exit_of(driver)) == ({"a": (STOPPED, 1)}, ExitKind.SHUTDOWN)
+
+
+def test_between_two_attempts_other_requests_are_served() -> None:
+    """Rule 13."""
+    driver = Driver([child("a")], Options(intensity=PLENTY), starts={"a": [None, FAILS]})
+    driver.send(Suspend())
+    driver.exit("a", CRASHED)
+    driver.send(StartChild(child("b"), 1), StartChild(child("a"), 2), Inspect(3), Resume())
+    assert kinds(driver, 1, 2) == ["b1", AlreadyPresent]
+    assert driver.answers[3] == (ChildInfo("a", RESTARTING, 2, False), ChildInfo("b", RUNNING, 1, False))
+    assert driver.states() == {"a": (RUNNING, 3), "b": (RUNNING, 1)}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.REST_FOR_ONE, Strategy.ONE_FOR_ALL])
+def test_a_group_restart_that_fails_half_way_leaves_the_older_ones_up_and_the_younger_ones_down(
+    strategy: Strategy,
+) -> None:
+    """Rule 14, between the two attempts."""
+    starts: dict[str, list[Exception | None]] = {"b": [None, FAILS]}
+    driver = Driver([child(id) for id in "abc"], Options(strategy=strategy, intensity=PLENTY), starts=starts)
+    driver.send(Suspend())
+    driver.exit("a", CRASHED)
+    driver.send(Inspect(1), Resume())
+    states = [(RUNNING, 2), (RESTARTING, 2), (STOPPED, 1)]
+    assert driver.answers[1] == tuple(ChildInfo(id, *state, False) for id, state in zip("abc", states, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -277,6 +488,14 @@ def test_a_child_that_declines_its_restart_is_left_alone(
     assert (driver.states(), exit_of(driver)) == (left, None)
 
 
+def test_a_sibling_that_declines_its_restart_does_not_keep_the_others_from_theirs() -> None:
+    """Rule 16, in a group: and it is no failure that would be tried again."""
+    starts: dict[str, list[Exception | None]] = {"b": [None, Ignore()]}
+    driver = Driver([child(id) for id in "abc"], Options(strategy=Strategy.ONE_FOR_ALL), starts=starts)
+    driver.exit("a", CRASHED)
+    assert driver.states() == {"a": (RUNNING, 2), "b": (STOPPED, 2), "c": (RUNNING, 2)}
+
+
 # ---- start
 
 
@@ -306,6 +525,44 @@ def test_a_failed_first_start_stops_those_before_it_in_reverse_and_says_who_fail
 
 
 @pytest.mark.anyio
+async def test_a_first_start_that_fails_below_fails_all_above_it_and_each_says_who_it_was() -> None:
+    """Rule 18, nested: the whole way down is in the causes."""
+
+    async def fails(*, task_status: Incarnation) -> None:
+        raise FAILS
+
+    record = Recorder()
+    nested = Supervisor.child("s", [Child("a", stubborn, shutdown=1.0), Child("b", fails)], intensity=PLENTY)
+    with pytest.raises(StartFailed) as caught:
+        async with Supervisor([nested], intensity=PLENTY, on_event=record):
+            pytest.fail("entered")
+    inner = caught.value.error
+    assert isinstance(inner, StartFailed)
+    assert (caught.value.path, inner.path, inner.error) == (("root", "s"), ("root", "s", "b"), FAILS)
+    failed = ["ChildStartFailed root/s/b", "ChildStopping root/s/a", "ChildEnded root/s/a", "ChildStopFailed root/s/a"]
+    assert record.names() == ["ChildStarted root/s/a", *failed, "ChildStartFailed root/s", "ChildStartFailed root"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("nested", "word"),
+    [
+        (Supervisor.child("s", [child("a"), child("a")]), "duplicate_child_name"),
+        (Supervisor.child("s", [child("a", Restart.TRANSIENT, significant=True)]), "bad_combination"),
+        (Supervisor.child("s", [child("a")], strategy=Strategy.DYNAMIC), "bad_start_spec"),
+        (Supervisor.child("s", max_children=1), "invalid_max_children"),
+    ],
+)
+async def test_what_is_wrong_with_a_nested_supervisor_is_told_when_it_is_started(nested: Child, word: str) -> None:
+    """Rule 10, as a failed start."""
+    async with Supervisor() as tree:
+        with pytest.raises(StartFailed) as caught:
+            await tree.start_child(nested)
+        assert isinstance(caught.value.error, InvalidSpec)
+        assert (caught.value.error.word, tree.which_children()) == (word, ())
+
+
+@pytest.mark.anyio
 async def test_a_supervisor_may_decline_to_start() -> None:
     """Rule 18: what makes its children raises Ignore."""
 
@@ -331,7 +588,46 @@ def test_what_start_child_answers() -> None:
     assert list(driver.states()) == ["a", "done", "new", "none"]
     failed = driver.answers["bad"]
     assert isinstance(failed, StartFailed)
-    assert failed.error is FAILS
+    assert (failed.error, failed.path) == (FAILS, ("root", "bad"))
+    driver.send(StartChild(child("bad"), "again"))  # nothing of it was kept
+    assert driver.answers["again"] == "bad1"
+
+
+def test_start_child_finds_the_id_of_one_that_is_being_stopped_still_taken() -> None:
+    """Rule 20, where children are dealt with side by side: it is not yet forgotten."""
+    driver = Driver([], Options(strategy=Strategy.DYNAMIC), slow=True)
+    driver.send(StartChild(child("a"), 1), StartChild(child("a"), 2))
+    driver.proceed()
+    driver.send(TerminateChild("a", 3), StartChild(child("a"), 4))
+    assert kinds(driver, 1, 2, 4) == ["a1", AlreadyStarted, AlreadyStarted]
+    driver.proceed()
+    driver.send(StartChild(child("a"), 5))
+    driver.proceed()
+    assert kinds(driver, 3, 5) == [None, "a1"]
+
+
+def test_a_restart_by_request_that_fails_is_answered_and_not_tried_again() -> None:
+    """Rules 3 and 21: it costs no budget, and the spec is kept."""
+    starts: dict[str, list[Exception | None]] = {"a": [None, FAILS, Ignore()]}
+    driver = Driver([child("a")], Options(intensity=Intensity(0)), starts=starts)
+    driver.send(TerminateChild("a", 1), RestartChild("a", 2))
+    failed = driver.answers[2]
+    assert isinstance(failed, StartFailed)
+    assert (failed.error, driver.states(), exit_of(driver)) == (FAILS, {"a": (STOPPED, 2)}, None)
+    driver.send(RestartChild("a", 3), RestartChild("a", 4))
+    assert (kinds(driver, 3, 4), driver.states()) == ([None, "a4"], {"a": (RUNNING, 4)})
+
+
+@pytest.mark.anyio
+async def test_terminate_child_answers_when_the_child_has_ended_if_need_be_killed() -> None:
+    """Rule 21: always ok."""
+    record = Recorder()
+    async with Supervisor([Child("a", stubborn, shutdown=3.0)], on_event=record) as tree:
+        await settle()
+        await tree.terminate_child("a")
+        assert anyio.current_time() == pytest.approx(3.0)
+        assert tree.which_children() == (ChildInfo("a", STOPPED, 1, False),)
+    assert record.of(ChildEnded)[0].exit == Exit(ExitKind.KILLED)
 
 
 def test_what_restart_delete_and_terminate_child_answer() -> None:
@@ -362,11 +658,34 @@ def test_a_dynamic_supervisor_refuses_what_needs_a_spec_that_stays() -> None:
     assert driver.names() == ["ChildStarted a"]
 
 
+def test_a_place_under_max_children_is_taken_by_a_start_and_free_again_after_an_end() -> None:
+    """Rule 23: a start under way counts, one that failed does not."""
+    starts: dict[str, list[Exception | None]] = {"bad": [FAILS]}
+    driver = Driver([], Options(strategy=Strategy.DYNAMIC, max_children=1), starts=starts, slow=True)
+    driver.send(StartChild(child("bad"), 1), StartChild(child("b"), 2))
+    driver.proceed()
+    driver.send(StartChild(child("c", Restart.TEMPORARY), 3))
+    driver.proceed()
+    driver.exit("c", NORMAL)
+    driver.send(StartChild(child("d"), 4))
+    driver.proceed()
+    assert kinds(driver, 1, 2, 3, 4) == [StartFailed, MaxChildrenReached, "c1", "d1"]
+
+
+def test_a_dynamic_supervisor_has_room_for_any_number_unless_told_otherwise() -> None:
+    """Rule 23: max_children is infinity by default."""
+    driver = Driver([], Options(strategy=Strategy.DYNAMIC))
+    driver.send(*(StartChild(child(f"c{n}"), n) for n in range(2000)))
+    assert len(driver.live) == 2000
+
+
 def test_a_spec_that_cannot_be_is_refused_by_start_child_too() -> None:
     """Rule 10."""
     driver = Driver([], Options())
     driver.send(StartChild(child("a", Restart.TRANSIENT, significant=True), 1))
-    assert kinds(driver, 1) == [InvalidSpec]
+    refused = driver.answers[1]
+    assert isinstance(refused, InvalidSpec)
+    assert (refused.word, driver.states()) == ("bad_combination", {})
 
 
 def test_after_the_end_every_request_is_refused() -> None:
@@ -392,6 +711,24 @@ async def test_children_are_listed_and_counted_by_state_and_kind() -> None:
         assert listed == [("a", RUNNING, False), ("b", STOPPED, False), ("s", RUNNING, True)]
         count = tree.count_children()
         assert (count.specs, count.active, count.supervisors, count.workers) == (3, 2, 1, 2)
+
+
+def test_a_child_between_two_lives_is_not_active_and_one_that_stops_still_is() -> None:
+    """Rule 22."""
+    starts: dict[str, list[Exception | None]] = {"b": [None, FAILS]}
+    driver = Driver([child("a"), child("b")], Options(intensity=PLENTY), starts=starts)
+    driver.send(Suspend())
+    driver.exit("b", CRASHED)
+    assert driver.core.count_children().active == 2  # not heard of yet
+    driver.send(Inspect(1), Resume())
+    assert driver.answers[1] == (ChildInfo("a", RUNNING, 1, False), ChildInfo("b", RESTARTING, 2, False))
+    slow = Driver([child("a"), child("b")], Options(), slow=True)
+    while slow.proceed():
+        pass
+    slow.send(TerminateChild("a", 1))
+    assert (slow.core.count_children().active, slow.states()["a"]) == (2, (ChildState.STOPPING, 1))
+    slow.proceed()
+    assert slow.core.count_children().active == 1
 
 
 # ---- shutdown
@@ -476,3 +813,119 @@ def test_a_child_that_returned_just_before_it_was_told_to_stop(restart: Restart,
     driver.exit("a", NORMAL)
     driver.send(Resume())
     assert (driver.states(), "ChildStopFailed a" in driver.names()) == ({"a": (STOPPED, 1)}, reported)
+
+
+@pytest.mark.parametrize("shutdown", [5.0, INFINITY, BRUTAL_KILL])
+@pytest.mark.parametrize("restart", list(Restart))
+@pytest.mark.parametrize("exit", [NORMAL, SHUTDOWN, ORDERLY, CRASHED, KILLED], ids=lambda exit: exit.kind.value)
+def test_which_ends_are_silent(exit: Exit, restart: Restart, shutdown: float | BrutalKill) -> None:
+    """Rule 25, of a child whose own end came before its supervisor's word."""
+    permanent, brutal = restart is Restart.PERMANENT, shutdown is BRUTAL_KILL
+    silent = {
+        NORMAL: not permanent,
+        ORDERLY: not permanent,
+        SHUTDOWN: not (permanent and brutal),  # brutally killed, it was not asked to
+        KILLED: brutal,
+        CRASHED: False,
+    }
+    driver = Driver([Child("a", serve, restart=restart, shutdown=shutdown), child("b")], Options())
+    driver.send(Suspend(), TerminateChild("a", 1))
+    driver.exit("a", exit)
+    driver.names()
+    driver.send(Resume())
+    assert driver.names() == ([] if silent[exit] else ["ChildStopFailed a"])
+    assert driver.answers[1] is None
+
+
+@pytest.mark.anyio
+async def test_the_children_of_a_dynamic_supervisor_are_stopped_within_one_time_for_all() -> None:
+    """Rule 12: all are asked at once, so the slowest decides."""
+    record = Recorder()
+    async with Supervisor(strategy=Strategy.DYNAMIC, on_event=record) as tree:
+        for number in range(20):
+            await tree.start_child(Child(f"c{number}", stubborn, shutdown=2.0))
+        await settle()
+        began = anyio.current_time()
+        record.events.clear()
+    assert anyio.current_time() - began == 2.0
+    assert record.names()[:20] == [f"ChildStopping root/c{number}" for number in range(20)]
+    assert {event.exit.kind for event in record.of(ChildEnded) if len(event.path) == 2} == {ExitKind.KILLED}
+
+
+@pytest.mark.anyio
+async def test_one_can_look_at_a_tree_that_starts_or_stops() -> None:
+    """Rule 26: it answers requests one after the other, and questions at once."""
+
+    async def slow(*, task_status: Incarnation) -> None:
+        await anyio.sleep(1.0)
+        task_status.started(task_status.path[-1])
+        await task_status.stop_requested()
+        await anyio.sleep(1.0)
+
+    tree = Supervisor([Supervisor.child("s", [Child(id, slow) for id in "ab"])])
+    seen: list[tuple[float, str, int, int]] = []
+
+    async def look() -> None:
+        await anyio.sleep(0.5)
+        while seen == [] or seen[-1][1] != "stopped":
+            [nested] = tree.snapshot().children
+            states = [child.state for child in nested.children]
+            active = sum(state in (RUNNING, ChildState.STOPPING) for state in states)
+            seen.append((anyio.current_time(), nested.state.value, active, tree.count_children().active))
+            assert tree.render().count("\n") == 1 + len(states)
+            await anyio.sleep(1.0)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        async with tree:
+            pass
+    assert seen == [
+        (0.5, "starting", 0, 0),
+        (1.5, "starting", 1, 0),
+        (2.5, "stopping", 2, 1),
+        (3.5, "stopping", 1, 1),
+        (4.5, "stopped", 0, 0),
+    ]
+
+
+def test_each_report_says_who_which_life_in_what_and_why() -> None:
+    """Rule 27: child_terminated, start_error, shutdown_error and the supervisor's own shutdown."""
+    starts: dict[str, list[Exception | None]] = {"b": [None, FAILS]}
+    driver = Driver([child("a"), child("b")], Options(intensity=Intensity(2)), starts=starts)
+    a, b = ("root", "a"), ("root", "b")
+    driver.exit("b", CRASHED)
+    assert driver.events == [
+        ChildStarted(path=a, number=1),
+        ChildStarted(path=b, number=1),
+        ChildEnded(path=b, number=1, exit=CRASHED),
+        ChildFailed(path=b, number=1, exit=CRASHED),
+        ChildRestarting(path=b, number=1, error=CRASHED.error, delay=0.0),
+        ChildStartFailed(path=b, number=2, error=FAILS, occasion=Occasion.RESTART),
+        ChildRestarting(path=b, number=2, error=FAILS, delay=0.0),
+        ChildStarted(path=b, number=3),
+    ]
+    driver.events.clear()
+    driver.send(Suspend(), TerminateChild("a", 1))
+    driver.exit("a", CRASHED)
+    driver.exit("b", NORMAL)
+    driver.send(Resume())
+    assert driver.events == [
+        ChildEnded(path=a, number=1, exit=CRASHED),
+        ChildEnded(path=b, number=3, exit=NORMAL),
+        ChildStopFailed(path=a, number=1, exit=CRASHED),
+        ChildFailed(path=b, number=3, exit=NORMAL),
+        GaveUp(path=("root",), child=b, error=None),
+    ]
+    [ended] = driver.ended
+    assert isinstance(ended, Ended)
+    assert (ended.exit.kind, ended.cause) == (ExitKind.SHUTDOWN, ended.exit.error)
+
+
+@pytest.mark.parametrize("occasion", [Occasion.BOOT, Occasion.CALL])
+def test_a_failed_start_says_what_it_was_part_of(occasion: Occasion) -> None:
+    """Rule 27: a listener can tell what its own request was answered from what nobody was told."""
+    boot = [child("a")] if occasion is Occasion.BOOT else []
+    driver = Driver(boot, Options(), starts={"a": [FAILS]})
+    if not boot:
+        driver.send(StartChild(child("a"), 1))
+    assert driver.events == [ChildStartFailed(path=("root", "a"), error=FAILS, occasion=occasion)]

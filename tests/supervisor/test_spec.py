@@ -35,8 +35,9 @@ def test_a_child_spec_that_is_not_valid_says_so_in_otps_word(options: dict[str, 
 
 
 def test_a_child_without_an_async_callable_is_refused() -> None:
-    with pytest.raises(InvalidSpec, match="start of child 'a' must be an async callable"):
+    with pytest.raises(InvalidSpec, match="start of child 'a' must be an async callable") as caught:
         Child("a", None)  # type: ignore[arg-type]
+    assert caught.value.word == "missing_start"
 
 
 SIGNIFICANT = child("a", restart=Restart.TRANSIENT, significant=True)

@@ -523,6 +523,29 @@ async def test_an_escalated_error_reaches_the_policy_of_the_supervisor_above() -
         assert [c.state for c in tree.which_children()] == [ChildState.STOPPED, ChildState.RUNNING]
 
 
+async def test_a_nested_supervisor_without_a_table_is_plain_otp_whatever_the_table_above_it() -> None:
+    crashing = Crashing()
+    nested = Supervisor.child("s", [Child("x", crashing.run)])
+    async with Supervisor([nested], policies=PolicyTable(default=Policy(Directive.STOP))) as tree:
+        crashing.crash(ValueError())
+        await settle()
+        assert (crashing.lives, tree.value("s").value("x")) == (2, 2)
+        crashing.crash(ValueError())  # once too often: what it gives up with is no abnormal exit, so no policy's affair
+        await settle()
+        assert (crashing.lives, tree.which_children()[0].number) == (3, 2)
+
+
+async def test_an_error_escalated_by_the_root_is_raised_where_the_tree_was_entered() -> None:
+    crashing, record, error = Crashing(), Recorder(), ValueError("wrong key")
+    policies = PolicyTable(default=Policy(Directive.ESCALATE))
+    with pytest.raises(Escalated) as caught:  # noqa: PT012
+        async with Supervisor([Child("a", polite), Child("b", crashing.run)], policies=policies, on_event=record):
+            crashing.crash(error)
+            await anyio.sleep_forever()
+    assert (caught.value.__cause__, caught.value.child) == (error, ("root", "b"))
+    assert stops(record)[1:] == ["ChildStopping root/a", "ChildEnded root/a", "ChildEnded root"]
+
+
 async def test_a_nested_supervisor_out_of_time_is_killed_with_all_below_it() -> None:
     record = Recorder()
     nested = Supervisor.child("s", [Child(id, polite, shutdown=INFINITY) for id in "xyz"], shutdown=0.5)
