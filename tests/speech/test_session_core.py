@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from actors.speech.errors import BackendStalled, ModelNotFound, StreamLost
 from actors.speech.messages import (
     Ack,
     Audio,
     ClientGone,
+    Cut,
     Done,
     Drain,
     Finalize,
@@ -23,8 +26,8 @@ from actors.speech.messages import (
     Transcript,
 )
 from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
-from actors.speech.record import SessionRecord
-from actors.speech.session_core import End, Send, SessionCore, State
+from actors.speech.record import SessionRecord, State
+from actors.speech.session_core import Command, End, Remind, Send, SessionCore
 from supervisor.policy import Directive
 
 RATE = 16000
@@ -37,11 +40,32 @@ class Scene:
         self.record = SessionRecord("s", RecognitionConfig(**config), log_seconds=60)  # type: ignore[arg-type]
         self.core = SessionCore(self.record)
         self.now = 100.0
+        self.reminders: list[Remind] = []
+        self.said(self.core.begin(self.now))
 
     def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
         """The events the client gets, and `End`."""
         commands = [command for message in messages for command in self.core.receive(message, self.now)]
-        return [command.event if isinstance(command, Send) else command for command in commands]
+        return self.said(commands)
+
+    def said(self, commands: Iterable[Command]) -> list[SessionEvent | End]:
+        """What the client is told; what the session has itself reminded of goes to `reminders`."""
+        commands = list(commands)
+        self.reminders += [command for command in commands if isinstance(command, Remind)]
+        return [
+            command.event if isinstance(command, Send) else command
+            for command in commands
+            if not isinstance(command, Remind)
+        ]
+
+    def wait(self, seconds: float) -> list[SessionEvent | End]:
+        """The reminders that are due within so much time, in order."""
+        self.now += seconds
+        due, self.reminders = self.reminders, []
+        return self.tell(*(reminder.message for reminder in due if reminder.seconds <= seconds))
+
+    def heard(self, result: Recognised, number: int = 1, cut: Cut = Cut.NONE) -> list[SessionEvent | End]:
+        return self.tell(Heard(number, result, self.record.log.end, cut))
 
     def speak(self, seconds: float) -> list[SessionEvent | End]:
         return self.tell(Audio(bytes(int(seconds * RATE) * 2)))
@@ -63,7 +87,7 @@ def test_a_final_is_told_settled_and_acknowledged() -> None:
     scene = Scene()
     scene.open()
     scene.speak(2.0)
-    told = scene.tell(Heard(1, final("hello", 0.5, 1.0)))
+    told = scene.heard(final("hello", 0.5, 1.0))
     assert told == [
         Transcript(
             is_final=True, seq=1, start=0, end=RATE, text="hello",
@@ -79,9 +103,9 @@ def test_interims_are_told_unless_the_client_does_not_want_them() -> None:
     for scene in (wanted, unwanted):
         scene.open()
         scene.speak(1.0)
-    heard = Heard(1, interim("hel", 0.5))
-    assert wanted.tell(heard) == [Transcript(is_final=False, seq=0, start=0, end=RATE // 2, text="hel", stability=0.5)]
-    assert unwanted.tell(heard) == []
+    shown = Transcript(is_final=False, seq=0, start=0, end=RATE // 2, text="hel", stability=0.5)
+    assert wanted.heard(interim("hel", 0.5)) == [shown]
+    assert unwanted.heard(interim("hel", 0.5)) == []
 
 
 def test_a_talking_client_is_acknowledged_twice_a_second() -> None:
@@ -107,26 +131,45 @@ def test_a_lost_stream_is_told_once_and_so_is_its_return() -> None:
     assert scene.core.state is State.STREAMING
 
 
-def test_a_recovery_that_takes_long_is_called_delayed() -> None:
+DELAYED = Status(
+    state="delayed", code="RIVA_013", message="Transcription is delayed. Keep talking, the words will follow."
+)
+
+
+def test_a_recovery_that_takes_long_is_called_delayed_though_nothing_else_happens() -> None:
     scene = Scene()
     scene.open()
     scene.tell(RecogniserDown(BackendStalled(), Directive.BACKOFF))
-    scene.speak(0.1)
-    scene.now += 3.0
-    told = scene.tell(Audio(b"\0\0"))
-    assert told[0] == Status(
-        state="delayed",
-        code="RIVA_013",
-        message="Transcription is delayed. Keep talking, the words will follow.",
-    )
+    assert scene.wait(3.0) == [DELAYED]
     assert scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF)) == []
     assert scene.core.state is State.DELAYED
 
 
-def test_a_substitute_backend_is_called_degraded() -> None:
+def test_a_first_stream_that_takes_long_to_open_is_called_delayed() -> None:
     scene = Scene()
-    told = scene.open(tier=Tier.FALLBACK, degraded=True)
-    assert told == [Status(state="degraded", message="A substitute speech service is in use.")]
+    assert scene.wait(3.0) == [DELAYED]
+    assert scene.open() == [Status(state="streaming", message="The speech service is back.")]
+
+
+def test_a_reminder_of_an_earlier_loss_says_nothing() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    first, scene.reminders = scene.reminders, []
+    scene.now += 2.0
+    scene.open(2)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    assert scene.tell(*(reminder.message for reminder in first)) == []
+    assert scene.core.state is State.RECOVERING
+
+
+def test_a_substitute_backend_is_called_degraded_until_a_better_one_takes_over() -> None:
+    scene = Scene()
+    degraded = Status(state="degraded", message="A substitute speech service is in use.")
+    assert scene.open(1, tier=Tier.FALLBACK, degraded=True) == [degraded]
+    assert scene.open(2, tier=Tier.FALLBACK, degraded=True) == []
+    assert scene.open(3) == [Status(state="streaming", message="The speech service is back.")]
+    assert scene.open(4) == []
 
 
 def test_what_an_older_stream_still_says_is_ignored() -> None:
@@ -134,18 +177,19 @@ def test_what_an_older_stream_still_says_is_ignored() -> None:
     scene.open(1)
     scene.speak(2.0)
     scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
-    assert scene.tell(Heard(1, final("late", 0.1, 0.5)), StreamDrained(1, RATE)) == []
+    assert scene.heard(final("late", 0.1, 0.5)) + scene.tell(StreamDrained(1, RATE)) == []
     scene.open(2)
-    assert scene.tell(Heard(1, final("late", 0.1, 0.5))) == []
+    assert scene.heard(final("late", 0.1, 0.5)) == []
 
 
 def test_a_new_stream_begins_where_the_last_final_ended() -> None:
     scene = Scene()
     scene.open(1)
     scene.speak(3.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)), RecogniserDown(StreamLost(), Directive.BACKOFF))
+    scene.heard(final("one", 0.5, 1.0))
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
     scene.open(2)
-    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    told = scene.heard(final("two", 1.5, 1.75), number=2)
     assert isinstance(told[0], Transcript)
     assert (told[0].text, told[0].start, told[0].end) == ("two", RATE, int(1.75 * RATE))
 
@@ -174,7 +218,7 @@ def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect(
     scene.open()
     scene.speak(1.0)
     assert scene.tell(Drain(), Audio(b"\0\0")) == []
-    said = scene.tell(Heard(1, final("bye", 0.2, 0.6)), StreamDrained(1, RATE))
+    said = scene.heard(final("bye", 0.2, 0.6)) + scene.tell(StreamDrained(1, RATE))
     assert said[-2:] == [Problem(code="CONN_006", fatal=True), End()]
 
 
@@ -206,9 +250,9 @@ def test_long_silence_is_settled_but_for_its_last_second() -> None:
     scene.open()
     scene.speak(20.0)
     quiet = Recognised(is_final=False, processed=int(10.9 * RATE))
-    assert scene.tell(Heard(1, quiet)) == []
+    assert scene.heard(quiet) == []
     quiet = Recognised(is_final=False, processed=11 * RATE)
-    told = scene.tell(Heard(1, quiet))
+    told = scene.heard(quiet)
     assert told[0] == Transcript(is_final=True, seq=1, start=0, end=10 * RATE, text="")
     assert scene.record.log.start == 10 * RATE
 
@@ -217,21 +261,8 @@ def test_silence_is_not_settled_while_words_are_on_their_way() -> None:
     scene = Scene()
     scene.open()
     scene.speak(20.0)
-    scene.tell(Heard(1, interim("and", 1.0)))
-    assert scene.tell(Heard(1, Recognised(is_final=False, processed=15 * RATE))) == []
-
-
-def test_endless_speech_is_asked_to_end_once() -> None:
-    scene = Scene()
-    scene.open()
-    scene.speak(51.0)
-    scene.tell(Heard(1, interim("la", 20.0)))  # the silence before it does not count
-    scene.tell(Heard(1, interim("la la", 50.0)))
-    assert scene.record.log.next_mark(0) is None
-    scene.tell(Heard(1, interim("la la", 50.5)))
-    scene.speak(1.0)
-    scene.tell(Heard(1, interim("la la la", 51.5)))
-    assert (scene.record.log.next_mark(0), scene.record.log.next_mark(51 * RATE + 1)) == (51 * RATE, None)
+    scene.heard(interim("and", 1.0))
+    assert scene.heard(Recognised(is_final=False, processed=15 * RATE)) == []
 
 
 def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow() -> None:
@@ -239,18 +270,64 @@ def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow(
     scene.open(1)
     scene.speak(50.0)
     told = scene.tell(StreamDrained(1, 45 * RATE))
-    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=45 * RATE, text="")
+    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=44 * RATE, text="")
     assert scene.open(2) == []
+
+
+def test_a_word_that_the_next_stream_is_to_hear_whole_is_not_settled_as_silence() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(50.0)
+    words = (Word("one", RATE, 2 * RATE), Word("tw", 42 * RATE, 45 * RATE))
+    told = scene.heard(Recognised(is_final=True, text="one tw", words=words), cut=Cut.HELD)
+    assert isinstance(told[0], Transcript)
+    assert (told[0].text, told[0].end) == ("one", 2 * RATE)
+    told = scene.tell(StreamDrained(1, 45 * RATE))
+    assert told[0] == Transcript(is_final=True, seq=2, start=2 * RATE, end=42 * RATE, text="")
+
+
+def restart(scene: Scene) -> list[SessionEvent | End]:
+    """A new life of the session's actor."""
+    scene.core = SessionCore(scene.record)
+    scene.reminders.clear()
+    return scene.said(scene.core.begin(scene.now))
 
 
 def test_a_new_incarnation_of_the_session_goes_on_with_the_record() -> None:
     scene = Scene()
     scene.open(1)
     scene.speak(2.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)))
-    scene.core = SessionCore(scene.record)
-    scene.open(2)
+    scene.heard(final("one", 0.5, 1.0))
+    assert restart(scene) == []
+    assert scene.heard(final("late", 1.1, 1.2)) == []  # of the stream before
+    assert scene.open(2) == []
     scene.speak(1.0)
-    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    told = scene.heard(final("two", 1.5, 1.75), number=2)
     assert isinstance(told[0], Transcript)
     assert (told[0].seq, told[0].start, told[0].end) == (2, RATE, int(1.75 * RATE))
+
+
+def test_a_new_incarnation_knows_what_the_client_was_told() -> None:
+    scene = Scene()
+    scene.open(1, degraded=True)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    restart(scene)
+    assert scene.core.state is State.RECOVERING
+    assert [event.state for event in scene.wait(3.0) if isinstance(event, Status)] == ["delayed"]
+    restart(scene)
+    assert scene.wait(3.0) == []
+    assert scene.open(2) == [Status(state="streaming", message="The speech service is back.")]
+
+
+def test_a_new_incarnation_of_a_draining_session_still_asks_to_reconnect() -> None:
+    scene = Scene()
+    scene.tell(Drain())
+    restart(scene)
+    scene.open(1)
+    assert scene.tell(StreamDrained(1, 0)) == [Problem(code="CONN_006", fatal=True), End()]
+
+
+def test_a_new_incarnation_of_a_session_that_is_over_ends() -> None:
+    scene = Scene()
+    scene.tell(ClientGone())
+    assert restart(scene) == [End()]

@@ -99,6 +99,7 @@ class TranscriptMessage(
     confidence: float | None = None
     stability: float | None = None
     source: str
+    provisional: bool = False
 
 
 class GapMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gap"):
