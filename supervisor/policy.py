@@ -28,16 +28,24 @@ class Backoff:
     """Pauses in seconds that grow from `initial` by `factor` up to `maximum`, with full jitter.
 
     The nth pause is uniform in (0, min(maximum, initial * factor**n)], so that a crowd that failed together does
-    not come back together. The count begins anew once a child has lived for `reset_after` seconds.
+    not come back together. The count begins anew once a child has lived for `reset_after` seconds; its first `at_once`
+    restarts have no pause.
     """
 
     initial: float = 0.2
     factor: float = 2.0
     maximum: float = 5.0
     reset_after: float = 30.0
+    at_once: int = 0
 
     def __post_init__(self) -> None:
-        if not (self.initial > 0 and self.factor >= 1 and self.maximum >= self.initial and self.reset_after >= 0):
+        if not (
+            self.initial > 0
+            and self.factor >= 1
+            and self.maximum >= self.initial
+            and self.reset_after >= 0
+            and self.at_once >= 0
+        ):
             raise InvalidSpec("invalid_backoff", f"a backoff grows from above 0 to its maximum: {self!r}")
 
     def delay(self, attempt: int, random: Callable[[], float]) -> float:
@@ -46,8 +54,10 @@ class Backoff:
 
     def bound(self, attempt: int) -> float:
         """The longest pause that `delay` can give for this attempt."""
+        if attempt < self.at_once:
+            return 0.0
         try:
-            return min(self.maximum, self.initial * self.factor**attempt)
+            return min(self.maximum, self.initial * self.factor ** (attempt - self.at_once))
         except OverflowError:  # thousands of attempts: far beyond any maximum but infinity
             return self.maximum
 

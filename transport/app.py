@@ -111,6 +111,7 @@ class App:
             first_answer_timeout=EMBEDDED_PATIENCE,
             stall_timeout=EMBEDDED_PATIENCE,
             finish_timeout=EMBEDDED_PATIENCE,
+            max_stream_age=float("inf"),
         )
         return [*settings.backends, embedded]
 

@@ -43,6 +43,7 @@ class AudioLog:
         self.ended = False
         self.changed = Signal()  # audio, a mark or the end arrived
         self.released = Signal()  # there is more room
+        self.held = False  # there is more audio, and whoever has it waits for room
         self.trouble: SpoolFailed | None = None
         self._most = capacity * SAMPLE_BYTES
         self._memory = bytearray()
@@ -57,11 +58,6 @@ class AudioLog:
     def end(self) -> int:
         """The position the next appended sample will have."""
         return self._memory_start + len(self._memory) // SAMPLE_BYTES
-
-    @property
-    def full(self) -> bool:
-        """True while `capacity` samples or more wait to be settled."""
-        return self.end - self.start >= self.capacity
 
     def append(self, pcm: bytes) -> None:
         """Add whole samples at `end`.

@@ -20,9 +20,8 @@ from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SpeechError
 from actors.speech.messages import SessionMessage
 from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, RecognitionStream
-from actors.speech.record import SessionRecord
+from actors.speech.record import SessionRecord, State
 from actors.speech.session import SessionActor
-from actors.speech.session_core import State
 from actors.speech.sessions import BUSY_RETRY
 
 
@@ -145,6 +144,7 @@ class FaultyBackend:
         self.tier = backend.tier
         self.max_streams = backend.max_streams
         self.catch_up = backend.catch_up
+        self.max_stream_age = backend.max_stream_age
         self._backend = backend
         self._faults = faults
 

@@ -5,6 +5,8 @@ A wire protocol translates the client's half from and to bytes; the session neve
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 import msgspec
 
 from actors.messages import Message
@@ -51,11 +53,21 @@ class StreamOpened(Message[int], frozen=True):
     degraded: bool
 
 
+class Cut(Enum):
+    """Whether a final's last word was cut off by the end of what the backend heard, or was made to end at."""
+
+    NONE = auto()
+    TOUCHED = auto()  # it may have been; its other half, if there is one, is heard next
+    HELD = auto()  # it may have been, and the next stream can hear it whole
+
+
 class Heard(msgspec.Struct, frozen=True):
-    """A result of a stream."""
+    """A result of a stream, at positions of the session; `sent` is where the audio ended that the stream was given."""
 
     number: int
     result: Recognised
+    sent: int
+    cut: Cut = Cut.NONE
 
 
 class StreamDrained(msgspec.Struct, frozen=True):
@@ -115,7 +127,9 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     """Words. Finals are numbered 1, 2, 3 … and tile the timeline: each starts where the one before ended.
 
-    An interim has `seq` 0, begins where the last final ended, and is replaced by whatever comes next.
+    An interim has `seq` 0, begins where the last final ended, and is replaced by whatever comes next. A `provisional`
+    final is the last interim of a backend that gave no final of its own. Words that a backend gave out of turn may lie
+    before the `start` of their final, which then ends where it starts.
     """
 
     is_final: bool
@@ -127,6 +141,7 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
     confidence: float = 0.0
     stability: float = 0.0
     source: Tier = Tier.PRIMARY
+    provisional: bool = False
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,8 +198,8 @@ SessionMessage = (
     | Heard
     | StreamDrained
     | NoBackendFree
-    | RecogniserDown
     | StillLost
+    | RecogniserDown
     | Recalled
 )
 SessionEvent = Ready | Transcript | Recalled | Gap | Ack | Status | Problem | Done

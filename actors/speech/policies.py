@@ -5,8 +5,8 @@ from __future__ import annotations
 from actors.speech.catalogue import CATALOGUE, UNKNOWN, Retry
 from supervisor.policy import Backoff, Directive, Policy, PolicyTable
 
-# A lost stream is replaced at once, but not in a loop that spins: the first pause is at most 50 ms.
-AT_ONCE = Backoff(initial=0.05, factor=2.0, maximum=5.0, reset_after=10.0)
+# A lost stream is replaced at once, since another backend may be free; but not in a loop that spins.
+AT_ONCE = Backoff(initial=0.05, factor=2.0, maximum=5.0, reset_after=10.0, at_once=1)
 # RIVA's own clients start at 200 ms; 5 s keeps the wait after a long outage short.
 GROWING = Backoff(initial=0.2, factor=2.0, maximum=5.0, reset_after=10.0)
 # Without a hint from the server; quota windows are counted in seconds to minutes.

@@ -51,6 +51,17 @@ class _Place:
         self.rests_until = 0.0
 
 
+class Lease:
+    """A backend on loan for one stream."""
+
+    def __init__(self, backend: RecognitionBackend) -> None:
+        self.backend = backend
+
+    def should_move(self) -> bool:
+        """Whether the stream should end after this utterance, and the next one be heard elsewhere."""
+        return False
+
+
 class BackendPool:
     """Lends backends: the best tier with room, the least loaded in it; those that just failed rest for a moment.
 
@@ -75,14 +86,14 @@ class BackendPool:
         return _ORDER.index(backend.tier) > best
 
     @asynccontextmanager
-    async def lease(self, *, on_wait: Callable[[], None]) -> AsyncGenerator[RecognitionBackend, None]:
+    async def lease(self, *, on_wait: Callable[[], None]) -> AsyncGenerator[Lease, None]:
         """Borrow a backend for one stream; waits until one has room, and says so once through `on_wait`.
 
         A `SpeechError` that leaves the context counts against the backend.
         """
         place = await self._take(on_wait)
         try:
-            yield place.backend
+            yield Lease(place.backend)
         except SpeechError as error:
             place.failed(error, anyio.current_time())
             raise

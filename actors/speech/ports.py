@@ -42,7 +42,9 @@ class Word(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recognised(msgspec.Struct, frozen=True, kw_only=True):
-    """One result of a stream. Every position counts samples from the *stream's* start, at the session's rate.
+    """One result of a stream. A backend's positions count samples from its *stream's* start, at the session's rate.
+
+    Those that a session is told of (`Heard`) count from the session's start instead.
 
     Attributes:
         text: empty when nothing was said between the last final and `processed`, silence or noise at most.
@@ -50,6 +52,7 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
         processed: samples the backend has heard so far (0: it does not say).
         stability: 0 to 1, interims only: how unlikely it is to change.
         confidence: 0 to 1, finals only; 0.0 when the backend does not say.
+        provisional: a final that the backend did not give itself: the last interim of one that never did.
     """
 
     is_final: bool
@@ -58,6 +61,7 @@ class Recognised(msgspec.Struct, frozen=True, kw_only=True):
     processed: int = 0
     stability: float = 0.0
     confidence: float = 0.0
+    provisional: bool = False
 
 
 class RecognitionStream(Protocol):
@@ -84,12 +88,14 @@ class RecognitionBackend(Protocol):
         name: unique among the configured ones; shown in logs and events.
         max_streams: streams we may hold there at the same time.
         catch_up: how many times faster than real time it may be sent audio that has piled up.
+        max_stream_age: seconds after which a stream is replaced, between two utterances.
     """
 
     name: str
     tier: Tier
     max_streams: int
     catch_up: float
+    max_stream_age: float
 
     def open(self, config: RecognitionConfig, *, label: str) -> AbstractAsyncContextManager[RecognitionStream]:
         """Open a stream; leaving the context cancels whatever is still running. `label` names it in the backend's log.

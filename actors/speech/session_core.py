@@ -33,30 +33,20 @@ from actors.speech.messages import (
     Transcript,
 )
 from actors.speech.ports import Tier
-from actors.speech.record import SessionRecord
+from actors.speech.record import SessionRecord, State
 from supervisor.policy import Directive
 
 ACK_SECONDS = 0.5  # how often a talking client learns what it may forget
 DELAYED_SECONDS = 3.0  # how long a recovery may take before the client is told that words come late
 SILENCE_SECONDS = 10.0  # silence is settled in stretches of at least this length, so that the log can let go of it
-ONSET_SECONDS = 1.0  # … but its last second is kept: a word may have begun there that no interim shows yet
+ONSET_SECONDS = 1.0  # … but its last second is kept: a word may have begun there that no result shows yet
 ONSET_KEPT = 0.1  # seconds before an utterance's first word that are remembered with it
-ROLL = 0.5  # of the log: an utterance that long is ended by force, so that the log stays bounded
-
-
-class State(Enum):
-    """How the words are getting on."""
-
-    CONNECTING = "connecting"
-    STREAMING = "streaming"
-    RECOVERING = "recovering"
-    DELAYED = "delayed"
-    OVER = "over"
 
 
 class Cause(Enum):
     """What moves a session from one state to another."""
 
+    RESTARTED = auto()  # the session's actor, and its recogniser with it
     STREAM_OPENED = auto()
     STREAM_LOST = auto()
     WAITED_LONG = auto()
@@ -68,16 +58,21 @@ class InvalidTransition(Exception):
 
 
 TRANSITIONS: Mapping[tuple[State, Cause], State] = {
+    (State.CONNECTING, Cause.RESTARTED): State.CONNECTING,
     (State.CONNECTING, Cause.STREAM_OPENED): State.STREAMING,
     (State.CONNECTING, Cause.STREAM_LOST): State.RECOVERING,
+    (State.CONNECTING, Cause.WAITED_LONG): State.DELAYED,
     (State.CONNECTING, Cause.ENDED): State.OVER,
+    (State.STREAMING, Cause.RESTARTED): State.CONNECTING,  # which the client need not know, unless it lasts
     (State.STREAMING, Cause.STREAM_OPENED): State.STREAMING,  # rotated to a fresh stream
     (State.STREAMING, Cause.STREAM_LOST): State.RECOVERING,
     (State.STREAMING, Cause.ENDED): State.OVER,
+    (State.RECOVERING, Cause.RESTARTED): State.RECOVERING,
     (State.RECOVERING, Cause.STREAM_OPENED): State.STREAMING,
     (State.RECOVERING, Cause.STREAM_LOST): State.RECOVERING,
     (State.RECOVERING, Cause.WAITED_LONG): State.DELAYED,
     (State.RECOVERING, Cause.ENDED): State.OVER,
+    (State.DELAYED, Cause.RESTARTED): State.DELAYED,
     (State.DELAYED, Cause.STREAM_OPENED): State.STREAMING,
     (State.DELAYED, Cause.STREAM_LOST): State.DELAYED,
     (State.DELAYED, Cause.ENDED): State.OVER,
@@ -114,18 +109,26 @@ class SessionCore:
     """The rules of one session over its record. A new one may take over the record at any time, also in mid-speech."""
 
     def __init__(self, record: SessionRecord) -> None:
-        self.state = State.CONNECTING
         self._record = record
         self._log = record.log
         self._timeline = record.timeline
         self._rate = record.config.sample_rate
         self._stream = -1  # the number of the stream that speaks
-        self._origin = 0  # where it began
         self._tier = Tier.PRIMARY
         self._lost_at = 0.0
         self._acked_at = 0.0
-        self._draining = False
-        record.delayed = False
+
+    @property
+    def state(self) -> State:
+        return self._record.state
+
+    def begin(self, now: float) -> Iterable[Command]:
+        """What comes before any message: of a session's first life, and of each later one."""
+        if self.state is State.OVER:
+            return (End(),)
+        self._move(Cause.RESTARTED)
+        self._record.speaking_since = None
+        return self._wait(now)
 
     def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
         """What follows from a message at the time `now` (seconds of any steady clock)."""
@@ -155,7 +158,7 @@ class SessionCore:
             case Recalled():
                 return self._recalled(message)
             case Drain():
-                self._draining = True
+                self._record.draining = True
                 self._log.close()
                 return ()
             case ClientGone():
@@ -179,14 +182,15 @@ class SessionCore:
     def _opened(self, message: StreamOpened, now: float) -> Iterable[Command]:
         commands = self._forced_out(now)
         self._stream = message.number
-        self._origin = self._timeline.confirmed
+        self._timeline.stream_opened()
         self._tier = message.tier
         self._record.speaking_since = None
-        before = self.state
+        was_away, was_degraded = self.state in (State.RECOVERING, State.DELAYED), self._record.degraded
+        self._record.degraded = message.degraded
         self._move(Cause.STREAM_OPENED)
-        if message.degraded:
+        if message.degraded and (was_away or not was_degraded):
             commands.append(Send(Status(state="degraded", message="A substitute speech service is in use.")))
-        elif before in (State.RECOVERING, State.DELAYED):
+        elif not message.degraded and (was_away or was_degraded):
             commands.append(Send(Status(state="streaming", message="The speech service is back.")))
         return commands
 
@@ -194,19 +198,15 @@ class SessionCore:
         result = message.result
         if result.is_final:
             self._record.speaking_since = None
-            return self._settled(
-                self._timeline.final(result, origin=self._origin, end=self._log.end, source=self._tier), now
-            )
-        heard = self._origin + result.processed
+            final = self._timeline.final(result, sent=message.sent, source=self._tier, cut=message.cut)
+            return self._settled(final, now)
         if not result.text:
-            return self._quiet(heard, now)
+            return self._quiet(result.processed, now)
         if self._record.speaking_since is None:
-            self._record.speaking_since = heard
-        if heard - self._record.speaking_since > ROLL * self._log.capacity:
-            self._roll()
+            self._record.speaking_since = result.processed
         if not self._record.config.interim_results:
             return ()
-        return (Send(self._timeline.interim(result, origin=self._origin, source=self._tier)),)
+        return (Send(self._timeline.interim(result, source=self._tier)),)
 
     def _quiet(self, heard: int, now: float) -> Iterable[Command]:
         position = heard - int(ONSET_SECONDS * self._rate)
@@ -217,15 +217,12 @@ class SessionCore:
             return ()
         return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
 
-    def _roll(self) -> None:
-        if self._log.next_mark(self._timeline.confirmed) is None:
-            self._log.mark()
-
     def _drained(self, position: int, now: float) -> Iterable[Command]:
         if self._log.ended and position == self._log.end:
             done = Done(position=position, seq=self._timeline.seq)
-            return (Send(_problem(GoingAway(), fatal=True) if self._draining else done), *self._end())
-        return (*self._settled(self._timeline.silence(position, self._tier), now), *self._forced_out(now))
+            return (Send(_problem(GoingAway(), fatal=True) if self._record.draining else done), *self._end())
+        heard = position - int(ONSET_SECONDS * self._rate)
+        return (*self._settled(self._timeline.silence(heard, self._tier), now), *self._forced_out(now))
 
     def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Command]:
         if directive in (Directive.STOP, Directive.ESCALATE):
@@ -235,20 +232,24 @@ class SessionCore:
     def _lost(self, error: Exception, now: float) -> Iterable[Command]:
         self._stream = -1
         if self.state in (State.CONNECTING, State.STREAMING):
-            self._lost_at = now
-            return (*self._move(Cause.STREAM_LOST, error), Remind(DELAYED_SECONDS, StillLost(now)))
+            return (*self._move(Cause.STREAM_LOST, error), *self._wait(now))
         return self._move(Cause.STREAM_LOST)
 
     def _still_lost(self, since: float) -> Iterable[Command]:
-        if self.state is not State.RECOVERING or since != self._lost_at:
+        if self.state not in (State.CONNECTING, State.RECOVERING) or since != self._lost_at:
             return ()  # there was a stream in between
         self._record.delays.notify()
         return self._move(Cause.WAITED_LONG, NoBackend())
 
+    def _wait(self, now: float) -> Iterable[Command]:
+        """There is no stream from now on."""
+        self._lost_at = now
+        return (Remind(DELAYED_SECONDS, StillLost(now)),)
+
     # ---- the cache
 
     def _recalled(self, message: Recalled) -> Iterable[Command]:
-        wanted = self._record.delayed and self._record.config.interim_results
+        wanted = self.state is State.DELAYED and self._record.config.interim_results
         return (Send(message),) if wanted and message.start >= self._timeline.confirmed else ()
 
     def _learned(self, final: Transcript) -> Iterable[Command]:
@@ -291,10 +292,9 @@ class SessionCore:
     def _move(self, cause: Cause, error: Exception | None = None) -> Iterable[Command]:
         """Change the state; an error that explains the new one is told to the client."""
         try:
-            self.state = TRANSITIONS[self.state, cause]
+            self._record.state = TRANSITIONS[self.state, cause]
         except KeyError:
             raise InvalidTransition(f"{cause.name} in state {self.state.name}") from None
-        self._record.delayed = self.state is State.DELAYED
         if error is None:
             return ()
         entry = CATALOGUE[_spoken(error).code]

@@ -110,11 +110,19 @@ class Session:
             self._pace.sent(self._untimed / self.record.config.sample_rate, anyio.current_time())
             self._untimed = 0
         if self._pace.ahead and not self._has_room(samples):
-            while not self._has_room(samples):
-                await self.record.log.released.wait()
+            await self._room(samples)
             self._pace.waited(anyio.current_time())
         self._sent += samples
         await self._send(Audio(pcm))
+
+    async def _room(self, samples: int) -> None:
+        log = self.record.log
+        log.held = True
+        try:
+            while not self._has_room(samples):
+                await log.released.wait()
+        finally:
+            log.held = False
 
     def _has_room(self, samples: int) -> bool:
         log = self.record.log

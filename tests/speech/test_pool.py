@@ -18,7 +18,7 @@ def no_wait() -> None:
 
 
 async def leased(pool: BackendPool, stack: AsyncExitStack) -> RecognitionBackend:
-    return await stack.enter_async_context(pool.lease(on_wait=no_wait))
+    return (await stack.enter_async_context(pool.lease(on_wait=no_wait))).backend
 
 
 async def test_the_best_tier_with_room_is_lent_and_the_least_loaded_in_it() -> None:
@@ -55,11 +55,11 @@ async def test_a_backend_that_failed_rests_and_the_next_one_takes_over() -> None
     with pytest.raises(StreamLost):
         async with pool.lease(on_wait=no_wait):
             raise StreamLost()
-    async with pool.lease(on_wait=no_wait) as backend:
-        assert backend is spare
+    async with pool.lease(on_wait=no_wait) as lease:
+        assert lease.backend is spare
     await anyio.sleep(0.1)
-    async with pool.lease(on_wait=no_wait) as backend:
-        assert backend is first
+    async with pool.lease(on_wait=no_wait) as lease:
+        assert lease.backend is first
 
 
 async def rest_after(pool: BackendPool, *errors: Exception) -> float:
@@ -124,11 +124,11 @@ async def test_a_backend_that_is_known_to_be_down_is_not_lent_until_it_is_back()
     pool = BackendPool([first, spare])
     pool.down("first")
     await anyio.sleep(3600)
-    async with pool.lease(on_wait=no_wait) as backend:
-        assert backend is spare
+    async with pool.lease(on_wait=no_wait) as lease:
+        assert lease.backend is spare
     pool.back("first")
-    async with pool.lease(on_wait=no_wait) as backend:
-        assert backend is first
+    async with pool.lease(on_wait=no_wait) as lease:
+        assert lease.backend is first
 
 
 def test_a_pool_without_backends_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from actors.address import Ref
@@ -11,6 +12,7 @@ from actors.speech.messages import (
     Audio,
     CacheMessage,
     ClientGone,
+    Cut,
     Done,
     Drain,
     Finalize,
@@ -30,11 +32,12 @@ from actors.speech.messages import (
     Transcript,
 )
 from actors.speech.ports import Recognised, RecognitionConfig, Tier, Utterance, Word
-from actors.speech.record import SessionRecord
-from actors.speech.session_core import End, Remind, Report, Send, SessionCore, State
+from actors.speech.record import SessionRecord, State
+from actors.speech.session_core import Command, End, Remind, Report, Send, SessionCore
 from supervisor.policy import Directive
 
 RATE = 16000
+LOST = RecogniserDown(StreamLost(), Directive.BACKOFF)
 
 
 class Scene:
@@ -51,32 +54,40 @@ class Scene:
         self.core = SessionCore(self.record)
         self.now = 100.0
         self.reports: list[str] = []
-        self.reminders: list[tuple[float, SessionMessage]] = []
+        self.reminders: list[Remind] = []
         self.learned: list[Learn] = []
+        self.said(self.core.begin(self.now))
 
     def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
         """The events the client gets, and `End`; what the session wants for itself is kept aside."""
+        commands = [command for message in messages for command in self.core.receive(message, self.now)]
+        return self.said(commands)
+
+    def said(self, commands: Iterable[Command]) -> list[SessionEvent | End]:
+        """What the client is told; the rest goes to `reports`, `reminders` and `learned`."""
         told: list[SessionEvent | End] = []
-        for command in (command for message in messages for command in self.core.receive(message, self.now)):
+        for command in commands:
             match command:
                 case Send(event):
                     told.append(event)
                 case Report(error):
                     self.reports.append(str(error))
-                case Remind(seconds, message):
-                    self.reminders.append((seconds, message))
+                case Remind():
+                    self.reminders.append(command)
                 case Learn():
                     self.learned.append(command)
                 case End():
                     told.append(command)
         return told
 
-    def let_pass(self, seconds: float) -> list[SessionEvent | End]:
-        """Time goes by; due reminders are told."""
+    def wait(self, seconds: float) -> list[SessionEvent | End]:
+        """The reminders that are due within so much time, in order."""
         self.now += seconds
-        due = [message for _, message in self.reminders]
-        self.reminders.clear()
-        return self.tell(*due)
+        due, self.reminders = self.reminders, []
+        return self.tell(*(reminder.message for reminder in due if reminder.seconds <= seconds))
+
+    def heard(self, result: Recognised, number: int = 1, cut: Cut = Cut.NONE) -> list[SessionEvent | End]:
+        return self.tell(Heard(number, result, self.record.log.end, cut))
 
     def speak(self, seconds: float) -> list[SessionEvent | End]:
         return self.tell(Audio(bytes(int(seconds * RATE) * 2)))
@@ -98,7 +109,7 @@ def test_a_final_is_told_settled_and_acknowledged() -> None:
     scene = Scene()
     scene.open()
     scene.speak(2.0)
-    told = scene.tell(Heard(1, final("hello", 0.5, 1.0)))
+    told = scene.heard(final("hello", 0.5, 1.0))
     assert told == [
         Transcript(
             is_final=True, seq=1, start=0, end=RATE, text="hello",
@@ -114,9 +125,9 @@ def test_interims_are_told_unless_the_client_does_not_want_them() -> None:
     for scene in (wanted, unwanted):
         scene.open()
         scene.speak(1.0)
-    heard = Heard(1, interim("hel", 0.5))
-    assert wanted.tell(heard) == [Transcript(is_final=False, seq=0, start=0, end=RATE // 2, text="hel", stability=0.5)]
-    assert unwanted.tell(heard) == []
+    shown = Transcript(is_final=False, seq=0, start=0, end=RATE // 2, text="hel", stability=0.5)
+    assert wanted.heard(interim("hel", 0.5)) == [shown]
+    assert unwanted.heard(interim("hel", 0.5)) == []
 
 
 def test_a_talking_client_is_acknowledged_twice_a_second() -> None:
@@ -142,49 +153,33 @@ def test_a_lost_stream_is_told_once_and_so_is_its_return() -> None:
     assert scene.core.state is State.STREAMING
 
 
-def test_a_recovery_that_takes_long_is_called_delayed() -> None:
+DELAYED = Status(
+    state="delayed", code="RIVA_013", message="Transcription is delayed. Keep talking, the words will follow."
+)
+
+
+def test_a_recovery_that_takes_long_is_called_delayed_though_nothing_else_happens() -> None:
     scene = Scene()
     scene.open()
     scene.tell(RecogniserDown(BackendStalled(), Directive.BACKOFF))
-    assert scene.reminders[0][0] == 3.0
-    told = scene.let_pass(3.0)
-    assert told == [
-        Status(
-            state="delayed",
-            code="RIVA_013",
-            message="Transcription is delayed. Keep talking, the words will follow.",
-        )
-    ]
+    assert scene.wait(3.0) == [DELAYED]
     assert scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF)) == []
     assert scene.core.state is State.DELAYED
-
-
-def test_a_recovery_that_was_over_in_between_is_not_called_delayed() -> None:
-    scene = Scene()
-    scene.open(1)
-    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
-    reminder = scene.reminders[0][1]
-    scene.now += 1.0
-    scene.open(2)
-    assert scene.tell(reminder) == []
-    scene.now += 1.0
-    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
-    assert scene.tell(reminder) == []
-    assert scene.core.state is State.RECOVERING
 
 
 def test_audio_that_the_log_cannot_hold_is_announced_as_a_gap() -> None:
     scene = Scene()
     scene.open(1)
     scene.speak(3.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)), RecogniserDown(StreamLost(), Directive.BACKOFF))
+    scene.heard(final("one", 0.5, 1.0))
+    scene.tell(LOST)
     assert scene.speak(58.0) == []
     told = scene.speak(0.5)  # 60.5 s past the final, and the log holds 60
     gap = Gap(seq=2, start=RATE, end=6 * RATE, code="AUDIO_004")
     assert told == [gap, Ack(durable=6 * RATE, received=int(61.5 * RATE), seq=2)]
     assert scene.reports == ["AUDIO_004 AUDIO_LOST: 5.0 s were given up, at sample 16000"]
     scene.open(2)
-    final_after = scene.tell(Heard(2, final("two", 0.5, 0.75)))[0]
+    final_after = scene.heard(final("two", 6.5, 6.75), number=2)[0]
     assert isinstance(final_after, Transcript)
     assert (final_after.seq, final_after.start, final_after.end) == (3, 6 * RATE, int(6.75 * RATE))
 
@@ -204,12 +199,11 @@ def test_words_in_a_gap_are_not_told_by_the_stream_that_heard_them_before() -> N
     for _ in range(61):
         scene.speak(1.0)
     words = tuple(Word(str(second), second * RATE, (second + 1) * RATE) for second in range(8))
-    told = scene.tell(Heard(1, Recognised(is_final=True, text="0 1 2 3 4 5 6 7", words=words)))
+    told = scene.heard(Recognised(is_final=True, text="0 1 2 3 4 5 6 7", words=words))
     assert isinstance(told[0], Transcript)
     assert (told[0].text, told[0].start, told[0].end) == ("5 6 7", 5 * RATE, 8 * RATE)
 
 
-LOST = RecogniserDown(StreamLost(), Directive.BACKOFF)
 CACHE: Ref[CacheMessage] = Ref("cache")
 
 
@@ -218,7 +212,8 @@ def test_a_final_is_learned_with_the_audio_from_just_before_its_first_word() -> 
     scene.record.cache = CACHE
     scene.open()
     pcm = b"".join(number.to_bytes(2, "little") for number in range(3 * RATE))
-    scene.tell(Audio(pcm), Heard(1, final("hello", 0.5, 1.8)))
+    scene.tell(Audio(pcm))
+    scene.heard(final("hello", 0.5, 1.8))
     audio = pcm[2 * int(0.4 * RATE) : 2 * int(1.8 * RATE)]
     assert scene.learned == [Learn(Utterance(audio, RATE, "en-US"), "hello")]
 
@@ -231,7 +226,7 @@ def test_nothing_is_learned_of_the_very_short_the_very_long_and_the_untimed() ->
     words = (Word("a", 2 * RATE, 3 * RATE), Word("b", 33 * RATE, 34 * RATE))
     untimed = Recognised(is_final=True, text="hm", processed=45 * RATE)
     for result in (final("yes", 0.5, 1.0), Recognised(is_final=True, text="a b", words=words), untimed):
-        assert isinstance(scene.tell(Heard(1, result))[0], Transcript)
+        assert isinstance(scene.heard(result)[0], Transcript)
     assert scene.learned == []
 
 
@@ -239,10 +234,11 @@ def test_what_was_recalled_is_told_only_while_the_words_are_delayed_and_settles_
     scene = Scene()
     scene.open(1)
     scene.speak(8.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)), LOST)
+    scene.heard(final("one", 0.5, 1.0))
+    scene.tell(LOST)
     recalled = Recalled(start=2 * RATE, end=3 * RATE, text="two", similarity=0.5)
     assert scene.tell(recalled) == []
-    scene.let_pass(3.0)
+    scene.wait(3.0)
     assert scene.tell(recalled) == [recalled]
     assert scene.tell(Recalled(start=0, end=RATE, text="old", similarity=0.5)) == []
     assert (scene.record.timeline.confirmed, scene.record.timeline.seq) == (RATE, 1)
@@ -262,10 +258,31 @@ def test_a_spool_that_fails_is_reported_once_with_its_reason(tmp_path: Path) -> 
     ]
 
 
-def test_a_substitute_backend_is_called_degraded() -> None:
+def test_a_first_stream_that_takes_long_to_open_is_called_delayed() -> None:
     scene = Scene()
-    told = scene.open(tier=Tier.FALLBACK, degraded=True)
-    assert told == [Status(state="degraded", message="A substitute speech service is in use.")]
+    assert scene.wait(3.0) == [DELAYED]
+    assert scene.open() == [Status(state="streaming", message="The speech service is back.")]
+
+
+def test_a_reminder_of_an_earlier_loss_says_nothing() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    first, scene.reminders = scene.reminders, []
+    scene.now += 2.0
+    scene.open(2)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    assert scene.tell(*(reminder.message for reminder in first)) == []
+    assert scene.core.state is State.RECOVERING
+
+
+def test_a_substitute_backend_is_called_degraded_until_a_better_one_takes_over() -> None:
+    scene = Scene()
+    degraded = Status(state="degraded", message="A substitute speech service is in use.")
+    assert scene.open(1, tier=Tier.FALLBACK, degraded=True) == [degraded]
+    assert scene.open(2, tier=Tier.FALLBACK, degraded=True) == []
+    assert scene.open(3) == [Status(state="streaming", message="The speech service is back.")]
+    assert scene.open(4) == []
 
 
 def test_what_an_older_stream_still_says_is_ignored() -> None:
@@ -273,18 +290,19 @@ def test_what_an_older_stream_still_says_is_ignored() -> None:
     scene.open(1)
     scene.speak(2.0)
     scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
-    assert scene.tell(Heard(1, final("late", 0.1, 0.5)), StreamDrained(1, RATE)) == []
+    assert scene.heard(final("late", 0.1, 0.5)) + scene.tell(StreamDrained(1, RATE)) == []
     scene.open(2)
-    assert scene.tell(Heard(1, final("late", 0.1, 0.5))) == []
+    assert scene.heard(final("late", 0.1, 0.5)) == []
 
 
 def test_a_new_stream_begins_where_the_last_final_ended() -> None:
     scene = Scene()
     scene.open(1)
     scene.speak(3.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)), RecogniserDown(StreamLost(), Directive.BACKOFF))
+    scene.heard(final("one", 0.5, 1.0))
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
     scene.open(2)
-    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    told = scene.heard(final("two", 1.5, 1.75), number=2)
     assert isinstance(told[0], Transcript)
     assert (told[0].text, told[0].start, told[0].end) == ("two", RATE, int(1.75 * RATE))
 
@@ -313,7 +331,7 @@ def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect(
     scene.open()
     scene.speak(1.0)
     assert scene.tell(Drain(), Audio(b"\0\0")) == []
-    said = scene.tell(Heard(1, final("bye", 0.2, 0.6)), StreamDrained(1, RATE))
+    said = scene.heard(final("bye", 0.2, 0.6)) + scene.tell(StreamDrained(1, RATE))
     assert said[-2:] == [Problem(code="CONN_006", fatal=True), End()]
 
 
@@ -345,9 +363,9 @@ def test_long_silence_is_settled_but_for_its_last_second() -> None:
     scene.open()
     scene.speak(20.0)
     quiet = Recognised(is_final=False, processed=int(10.9 * RATE))
-    assert scene.tell(Heard(1, quiet)) == []
+    assert scene.heard(quiet) == []
     quiet = Recognised(is_final=False, processed=11 * RATE)
-    told = scene.tell(Heard(1, quiet))
+    told = scene.heard(quiet)
     assert told[0] == Transcript(is_final=True, seq=1, start=0, end=10 * RATE, text="")
     assert scene.record.log.start == 10 * RATE
 
@@ -356,21 +374,8 @@ def test_silence_is_not_settled_while_words_are_on_their_way() -> None:
     scene = Scene()
     scene.open()
     scene.speak(20.0)
-    scene.tell(Heard(1, interim("and", 1.0)))
-    assert scene.tell(Heard(1, Recognised(is_final=False, processed=15 * RATE))) == []
-
-
-def test_endless_speech_is_asked_to_end_once() -> None:
-    scene = Scene()
-    scene.open()
-    scene.speak(51.0)
-    scene.tell(Heard(1, interim("la", 20.0)))  # the silence before it does not count
-    scene.tell(Heard(1, interim("la la", 50.0)))
-    assert scene.record.log.next_mark(0) is None
-    scene.tell(Heard(1, interim("la la", 50.5)))
-    scene.speak(1.0)
-    scene.tell(Heard(1, interim("la la la", 51.5)))
-    assert (scene.record.log.next_mark(0), scene.record.log.next_mark(51 * RATE + 1)) == (51 * RATE, None)
+    scene.heard(interim("and", 1.0))
+    assert scene.heard(Recognised(is_final=False, processed=15 * RATE)) == []
 
 
 def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow() -> None:
@@ -378,18 +383,64 @@ def test_a_stream_that_was_drained_settles_what_it_heard_and_another_may_follow(
     scene.open(1)
     scene.speak(50.0)
     told = scene.tell(StreamDrained(1, 45 * RATE))
-    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=45 * RATE, text="")
+    assert told[0] == Transcript(is_final=True, seq=1, start=0, end=44 * RATE, text="")
     assert scene.open(2) == []
+
+
+def test_a_word_that_the_next_stream_is_to_hear_whole_is_not_settled_as_silence() -> None:
+    scene = Scene()
+    scene.open(1)
+    scene.speak(50.0)
+    words = (Word("one", RATE, 2 * RATE), Word("tw", 42 * RATE, 45 * RATE))
+    told = scene.heard(Recognised(is_final=True, text="one tw", words=words), cut=Cut.HELD)
+    assert isinstance(told[0], Transcript)
+    assert (told[0].text, told[0].end) == ("one", 2 * RATE)
+    told = scene.tell(StreamDrained(1, 45 * RATE))
+    assert told[0] == Transcript(is_final=True, seq=2, start=2 * RATE, end=42 * RATE, text="")
+
+
+def restart(scene: Scene) -> list[SessionEvent | End]:
+    """A new life of the session's actor."""
+    scene.core = SessionCore(scene.record)
+    scene.reminders.clear()
+    return scene.said(scene.core.begin(scene.now))
 
 
 def test_a_new_incarnation_of_the_session_goes_on_with_the_record() -> None:
     scene = Scene()
     scene.open(1)
     scene.speak(2.0)
-    scene.tell(Heard(1, final("one", 0.5, 1.0)))
-    scene.core = SessionCore(scene.record)
-    scene.open(2)
+    scene.heard(final("one", 0.5, 1.0))
+    assert restart(scene) == []
+    assert scene.heard(final("late", 1.1, 1.2)) == []  # of the stream before
+    assert scene.open(2) == []
     scene.speak(1.0)
-    told = scene.tell(Heard(2, final("two", 0.5, 0.75)))
+    told = scene.heard(final("two", 1.5, 1.75), number=2)
     assert isinstance(told[0], Transcript)
     assert (told[0].seq, told[0].start, told[0].end) == (2, RATE, int(1.75 * RATE))
+
+
+def test_a_new_incarnation_knows_what_the_client_was_told() -> None:
+    scene = Scene()
+    scene.open(1, degraded=True)
+    scene.tell(RecogniserDown(StreamLost(), Directive.BACKOFF))
+    restart(scene)
+    assert scene.core.state is State.RECOVERING
+    assert [event.state for event in scene.wait(3.0) if isinstance(event, Status)] == ["delayed"]
+    restart(scene)
+    assert scene.wait(3.0) == []
+    assert scene.open(2) == [Status(state="streaming", message="The speech service is back.")]
+
+
+def test_a_new_incarnation_of_a_draining_session_still_asks_to_reconnect() -> None:
+    scene = Scene()
+    scene.tell(Drain())
+    restart(scene)
+    scene.open(1)
+    assert scene.tell(StreamDrained(1, 0)) == [Problem(code="CONN_006", fatal=True), End()]
+
+
+def test_a_new_incarnation_of_a_session_that_is_over_ends() -> None:
+    scene = Scene()
+    scene.tell(ClientGone())
+    assert restart(scene) == [End()]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.speech.messages import Transcript
+from actors.speech.messages import Cut, Transcript
 from actors.speech.ports import Recognised, Tier, Word
 from actors.speech.timeline import Timeline
 
@@ -24,8 +25,8 @@ def final(*words: tuple[str, int, int], processed: int = 0) -> Recognised:
     )
 
 
-def settle(timeline: Timeline, result: Recognised, origin: int = 0, end: int = LONG) -> Transcript | None:
-    return timeline.final(result, origin=origin, end=end, source=Tier.PRIMARY)
+def settle(timeline: Timeline, result: Recognised, sent: int = LONG, cut: Cut = Cut.NONE) -> Transcript | None:
+    return timeline.final(result, sent=sent, source=Tier.PRIMARY, cut=cut)
 
 
 def test_a_final_reaches_to_the_end_of_its_last_word() -> None:
@@ -40,12 +41,13 @@ def test_a_final_reaches_to_the_end_of_its_last_word() -> None:
     assert (second.seq, second.start, second.end) == (2, 900, 1800)
 
 
-def test_times_of_a_later_stream_are_shifted_to_the_session() -> None:
+def test_a_later_stream_begins_where_the_last_final_ended() -> None:
     timeline = Timeline(RATE)
     settle(timeline, final(("one", 0, 1000)))
-    again = settle(timeline, final(("two", 200, 500)), origin=1000)
+    assert timeline.stream_opened() == 1000
+    again = settle(timeline, final(("two", 1200, 1500)))
     assert again is not None
-    assert (again.words, again.end) == ((Word("two", 1200, 1500, 0.9),), 1500)
+    assert (again.start, again.end) == (1000, 1500)
 
 
 def test_a_repeated_final_says_nothing_new() -> None:
@@ -64,13 +66,86 @@ def test_words_of_an_overlapping_final_that_were_said_before_are_left_out() -> N
     assert (overlap.text, overlap.start, overlap.end) == ("three", 900, 1300)
 
 
+def test_words_that_come_out_of_turn_are_said_late_but_said() -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("one", 100, 400)))
+    settle(timeline, final(("four", 2500, 2900)))
+    late = settle(timeline, final(("two", 600, 900), ("three", 1000, 1300)))
+    assert late is not None
+    assert (late.text, late.seq, late.start, late.end) == ("two three", 3, 2900, 2900)
+    assert settle(timeline, final(("two", 600, 900), ("three", 1000, 1300))) is None
+
+
+def test_a_word_whose_times_were_corrected_is_the_same_word() -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("one", 100, 400), ("two", 500, 900)))
+    assert settle(timeline, final(("one", 160, 400), ("too", 560, 880))) is None
+
+
 def test_a_scrap_of_the_last_word_at_the_seam_of_a_replay_is_no_word() -> None:
     timeline = Timeline(RATE)
     settle(timeline, final(("one", 100, 900)))
-    assert settle(timeline, final(("n", 0, 60)), origin=900) is None
-    said = settle(timeline, final(("two", 60, 300)), origin=900)
+    timeline.stream_opened()
+    assert settle(timeline, final(("n", 900, 960))) is None
+    said = settle(timeline, final(("two", 960, 1200)))
     assert said is not None
     assert said.text == "two"
+
+
+def test_the_other_half_of_a_word_that_was_cut_off_is_not_said_again() -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("one", 100, 400), ("two", 500, 900)), cut=Cut.TOUCHED)
+    rest = settle(timeline, final(("two", 910, 1100), ("three", 1200, 1500)))
+    assert rest is not None
+    assert (rest.text, rest.start, rest.end) == ("three", 900, 1500)
+
+
+def test_a_word_that_was_cut_twice_is_said_once_and_all_of_it_is_settled() -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("two", 500, 900)), cut=Cut.TOUCHED)
+    middle = settle(timeline, final(("two", 900, 1100)), cut=Cut.TOUCHED)
+    end = settle(timeline, final(("two", 1100, 1200)))
+    assert (middle, end) == (
+        Transcript(is_final=True, seq=2, start=900, end=1100, text="", confidence=0.8),
+        Transcript(is_final=True, seq=3, start=1100, end=1200, text="", confidence=0.8),
+    )
+    assert settle(timeline, final(("two", 1200, 1400))) is not None
+
+
+@pytest.mark.parametrize(("text", "start"), [("too", 910), ("two", 990)])
+def test_a_word_after_a_cut_is_only_left_out_if_it_is_the_same_and_follows_at_once(text: str, start: int) -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("two", 500, 900)), cut=Cut.TOUCHED)
+    assert settle(timeline, final((text, start, 1200))) is not None
+
+
+def test_the_same_word_twice_is_two_words_where_nothing_was_cut() -> None:
+    timeline = Timeline(RATE)
+    settle(timeline, final(("no", 500, 900)))
+    assert settle(timeline, final(("no", 900, 1200))) is not None
+
+
+def test_a_cut_word_that_the_next_stream_can_hear_whole_is_left_to_it() -> None:
+    timeline = Timeline(RATE)
+    said = settle(timeline, final(("one", 100, 400), ("tw", 500, 900)), cut=Cut.HELD)
+    assert said is not None
+    assert (said.text, said.end) == ("one", 400)
+    assert timeline.silence(900, Tier.PRIMARY) == Transcript(is_final=True, seq=2, start=400, end=500, text="")
+    assert timeline.stream_opened() == 500
+    whole = settle(timeline, final(("two", 500, 1100)))
+    assert whole is not None
+    assert whole.text == "two"
+
+
+def test_a_cut_word_that_stands_alone_is_taken_as_it_is() -> None:
+    timeline = Timeline(RATE)
+    alone = settle(timeline, final(("looong", 100, 900)), cut=Cut.HELD)
+    assert alone is not None
+    assert alone.end == 900
+    timeline.stream_opened()
+    rest = settle(timeline, final(("looong", 900, 1500)))
+    assert rest is not None
+    assert (rest.text, rest.end) == ("", 1500)
 
 
 def test_a_final_without_word_times_leaves_its_last_half_second_unsettled() -> None:
@@ -80,16 +155,23 @@ def test_a_final_without_word_times_leaves_its_last_half_second_unsettled() -> N
     assert (untimed.text, untimed.end) == ("hello", 2500)
 
 
+def test_a_final_made_of_an_interim_reaches_as_far_as_that_had_heard() -> None:
+    timeline = Timeline(RATE)
+    made = settle(timeline, Recognised(is_final=True, text="hello", processed=3000, provisional=True))
+    assert made is not None
+    assert (made.end, made.provisional) == (3000, True)
+
+
 def test_a_final_without_any_position_covers_all_audio_that_was_sent() -> None:
     timeline = Timeline(RATE)
-    bare = settle(timeline, Recognised(is_final=True, text="hello"), end=1234)
+    bare = settle(timeline, Recognised(is_final=True, text="hello"), sent=1234)
     assert bare is not None
     assert bare.end == 1234
 
 
 def test_no_final_reaches_past_the_audio() -> None:
     timeline = Timeline(RATE)
-    late = settle(timeline, final(("one", 100, 5000)), end=700)
+    late = settle(timeline, final(("one", 100, 5000)), sent=700)
     assert late is not None
     assert late.end == 700
 
@@ -105,7 +187,7 @@ def test_finals_tile_whatever_a_backend_reports(reports: list[list[tuple[int, in
     sent = []
     for report in reports:
         words = [(f"w{start}", start, start + length) for start, length in sorted(report)]
-        if (transcript := settle(timeline, final(*words, processed=6000), end=6000)) is not None:
+        if (transcript := settle(timeline, final(*words, processed=6000), sent=6000)) is not None:
             sent.append(transcript)
     assert [transcript.seq for transcript in sent] == list(range(1, len(sent) + 1))
     assert [transcript.start for transcript in sent[1:]] == [transcript.end for transcript in sent[:-1]]

@@ -60,6 +60,11 @@ def test_backoff_doubles_up_to_its_maximum() -> None:
     assert [backoff.bound(n) for n in (0, 1, 2, 3, 4, 5, 6, 10**6)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
 
 
+def test_the_first_restarts_may_come_without_a_pause() -> None:
+    backoff = Backoff(initial=0.2, factor=2.0, maximum=5.0, at_once=2)
+    assert [backoff.delay(n, lambda: 0.0) for n in (0, 1, 2, 3, 4, 10**6)] == [0.0, 0.0, 0.2, 0.4, 0.8, 5.0]
+
+
 @given(attempt=st.integers(0, 100), random=st.floats(0, 1, exclude_max=True))
 def test_full_jitter_lies_above_zero_and_up_to_the_bound(attempt: int, random: float) -> None:
     backoff = Backoff()
@@ -71,6 +76,7 @@ def test_full_jitter_lies_above_zero_and_up_to_the_bound(attempt: int, random: f
     [
         lambda: Backoff(initial=0.0),
         lambda: Backoff(factor=0.5),
+        lambda: Backoff(at_once=-1),
         lambda: Backoff(initial=2.0, maximum=1.0),
         lambda: Policy(Directive.STOP, Backoff()),
     ],

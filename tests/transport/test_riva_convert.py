@@ -8,7 +8,7 @@ from riva.client.proto import riva_asr_pb2 as pb
 
 from actors.speech.ports import Word
 from tests.transport.riva_server import final, interim
-from transport.riva.convert import FORCE_FINAL, Resampler, ResultReader, audio_request
+from transport.riva.convert import FORCE_FINAL, Resampler, audio_request, read_results
 
 
 @given(st.integers(0, 70_000))
@@ -28,42 +28,21 @@ def test_the_message_that_forces_a_final_holds_no_audio() -> None:
 
 @pytest.mark.parametrize(("confidence", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.5, 1.0), (-0.6931471805599453, 0.5)])
 def test_a_confidence_is_a_probability_whatever_the_model_gives(confidence: float, expected: float) -> None:
-    (result,) = ResultReader(16000).read(final("a", confidence=confidence))
+    (result,) = read_results(final("a", confidence=confidence), 16000)
     assert result.confidence == pytest.approx(expected)
 
 
 def test_an_interim_has_no_confidence_and_keeps_its_words() -> None:
     response = interim("a", confidence=0.5)
     response.results[0].alternatives[0].words.add(word="a", start_time=10, end_time=20)
-    (result,) = ResultReader(16000).read(response)
+    (result,) = read_results(response, 16000)
     assert (result.confidence, result.words) == (0.0, (Word("a", 160, 320),))
 
 
 @given(st.integers(0, 10**7), st.sampled_from([8000, 11025, 16000, 22050, 44100, 48000]))
 def test_a_words_time_is_at_most_one_sample_off(time_ms: int, rate: int) -> None:
-    (result,) = ResultReader(rate).read(final("a", words=[("a", 0, time_ms)]))
+    (result,) = read_results(final("a", words=[("a", 0, time_ms)]), rate)
     assert 0 <= time_ms * rate / 1000 - result.words[0].end < 1
-
-
-def spans(reader: ResultReader, *finals: pb.StreamingRecognizeResponse) -> list[tuple[int, int]]:
-    return [(word.start, word.end) for response in finals for result in reader.read(response) for word in result.words]
-
-
-def test_times_since_the_streams_start_are_taken_as_they_are() -> None:
-    assert spans(
-        ResultReader(1000),
-        final("a", words=[("a", 100, 3000)], audio_processed=4.0),
-        final("b", words=[("b", 2500, 5000)], audio_processed=6.0),  # overlaps a little, as alignments do
-    ) == [(100, 3000), (2500, 5000)]
-
-
-def test_times_that_start_again_with_each_utterance_are_shifted() -> None:
-    assert spans(
-        ResultReader(1000),
-        final("a", words=[("a", 100, 3000)], audio_processed=4.0),
-        final("b", words=[("b", 200, 1000)], audio_processed=6.0),
-        final("c", words=[("c", 50, 90)], audio_processed=7.0),
-    ) == [(100, 3000), (4200, 5000), (6050, 6090)]
 
 
 @pytest.mark.parametrize(("source", "target"), [(8000, 16000), (48000, 16000), (44100, 16000), (16000, 8000)])

@@ -292,6 +292,19 @@ def test_a_client_that_wants_no_word_times_gets_none() -> None:
             },
         ),
         (
+            Transcript(is_final=True, seq=1, start=0, end=160, text="he", provisional=True),
+            {
+                "event": "transcript",
+                "is_final": True,
+                "seq": 1,
+                "start": 0,
+                "end": 160,
+                "text": "he",
+                "source": "primary",
+                "provisional": True,
+            },
+        ),
+        (
             Gap(seq=4, start=1, end=2, code="AUDIO_004"),
             {"event": "gap", "seq": 4, "start": 1, "end": 2, "code": "AUDIO_004"},
         ),
@@ -367,6 +380,7 @@ _transcripts = st.builds(
     confidence=_unit,
     stability=_unit,
     source=st.sampled_from(Tier),
+    provisional=st.booleans(),
 )
 _problems = st.builds(
     Problem,

@@ -31,7 +31,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         open_timeout: until a stream's config is written, connecting included.
         first_answer_timeout: audible audio, and time, a new stream may leave without any answer.
         stall_timeout: the same once a stream has shown that it answers silence too.
-        finish_timeout: from the end of the audio, or the last result, to the end of the stream.
+        finish_timeout: from the end of the audio, or the last result, to the end of the stream. A backend that has
+            heard everything by then is not waited for any longer.
+        max_stream_age: after which a stream is replaced, between two utterances: long ones were seen to die.
 
     Raises:
         ValueError: when a value cannot work, naming the endpoint and the setting.
@@ -54,7 +56,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     open_timeout: float = 3.0
     first_answer_timeout: float = 5.0
     stall_timeout: float = 3.0
-    finish_timeout: float = 10.0
+    finish_timeout: float = 5.0
+    max_stream_age: float = 600.0
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -133,6 +136,7 @@ def _problems(endpoint: Endpoint) -> list[str]:
         "catch_up must be at least 1": endpoint.catch_up < 1,
         "sample_rate must be 8000 to 48000": not 8000 <= endpoint.sample_rate <= 48000,
         "metadata names must be lower case": any(key != key.lower() for key in endpoint.metadata),
+        "max_stream_age must be above 0": endpoint.max_stream_age <= 0,
         "timeouts must be above 0": min(_timeouts(endpoint).values()) <= 0,
     }
     return [problem for problem, is_there in found.items() if is_there]

@@ -44,6 +44,7 @@ class RivaBackend:
         self.tier = endpoint.tier
         self.max_streams = endpoint.max_streams
         self.catch_up = endpoint.catch_up
+        self.max_stream_age = endpoint.max_stream_age
         self._metadata = tuple(endpoint.metadata.items())
         self._channel: grpc.aio.Channel | None = None
         self._preflight = Preflight(self._ask_models, max_age=endpoint.models_max_age)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 import soxr
@@ -53,74 +52,33 @@ _AUDIO_CONTENT = b"\x12"  # field 2, length-delimited
 FORCE_FINAL = bytes(pb.StreamingRecognizeRequest(runtime_config={"force_eou": "true"}).SerializeToString())
 
 
-class ResultReader:
-    """Turns one stream's results into ours, in order.
+def read_results(response: pb.StreamingRecognizeResponse, rate: int) -> list[Recognised]:
+    """Our results for one response; none for a response that has no results. `rate` is the session's, in Hz."""
+    return [_result(result, rate) for result in response.results]
 
-    Word times are taken as relative to the stream's start, as Riva documents them. A backend that starts
-    again from zero with every utterance gives itself away when words begin more than a second before the last
-    final ended; from then on the audio processed up to the final before is added.
 
-    Args:
-        rate: the session's sample rate in Hz; what positions count.
-    """
+def _result(result: pb.StreamingRecognitionResult, rate: int) -> Recognised:
+    processed = round(result.audio_processed * rate)
+    if not result.alternatives:  # the pipeline's states only
+        return Recognised(is_final=False, processed=processed)
+    best = result.alternatives[0]
+    return Recognised(
+        is_final=result.is_final,
+        text=best.transcript.strip(),
+        words=tuple(_word(word, rate) for word in best.words),
+        processed=processed,
+        stability=result.stability,
+        confidence=_probability(best.confidence) if result.is_final else 0.0,
+    )
 
-    def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self._shift_ms = 0
-        self._final_end_ms = 0
-        self._final_processed_ms = 0
-        self._per_utterance = False
 
-    def read(self, response: pb.StreamingRecognizeResponse) -> list[Recognised]:
-        """Our results for one response; none for a response that has no results."""
-        return [self._result(result) for result in response.results]
-
-    def _result(self, result: pb.StreamingRecognitionResult) -> Recognised:
-        processed = round(result.audio_processed * self._rate)
-        if not result.alternatives:  # the pipeline's states only
-            return Recognised(is_final=False, processed=processed)
-        best = result.alternatives[0]
-        words = self._words(best.words)
-        if result.is_final:
-            self._close_utterance(result)
-        return Recognised(
-            is_final=result.is_final,
-            text=best.transcript.strip(),
-            words=words,
-            processed=processed,
-            stability=result.stability,
-            confidence=_probability(best.confidence) if result.is_final else 0.0,
-        )
-
-    def _words(self, words: Iterable[pb.WordInfo]) -> tuple[Word, ...]:
-        found = tuple(words)
-        if found:
-            self._watch_for_restart(found[0].start_time)
-        return tuple(
-            Word(
-                text=word.word,
-                start=self._samples(word.start_time),
-                end=self._samples(word.end_time),
-                confidence=_probability(word.confidence),
-            )
-            for word in found
-        )
-
-    def _watch_for_restart(self, start_ms: int) -> None:
-        if not self._per_utterance and start_ms + 1000 < self._final_end_ms:
-            self._per_utterance = True
-            self._shift_ms = self._final_processed_ms
-
-    def _close_utterance(self, result: pb.StreamingRecognitionResult) -> None:
-        words = result.alternatives[0].words
-        if words:
-            self._final_end_ms = words[-1].end_time + self._shift_ms
-        self._final_processed_ms = round(result.audio_processed * 1000) or self._final_end_ms
-        if self._per_utterance:
-            self._shift_ms = self._final_processed_ms
-
-    def _samples(self, time_ms: int) -> int:
-        return max(0, time_ms + self._shift_ms) * self._rate // 1000
+def _word(word: pb.WordInfo, rate: int) -> Word:
+    return Word(
+        text=word.word,
+        start=max(0, word.start_time) * rate // 1000,
+        end=max(0, word.end_time) * rate // 1000,
+        confidence=_probability(word.confidence),
+    )
 
 
 def _probability(confidence: float) -> float:

@@ -15,7 +15,7 @@ import msgspec
 from actors.speech.errors import BackendStalled, ConnectionFailed, SpeechError, StreamLost
 from actors.speech.ports import Recognised, RecognitionConfig
 from transport.riva.channel import Endpoint
-from transport.riva.convert import FORCE_FINAL, Resampler, ResultReader, audio_request
+from transport.riva.convert import FORCE_FINAL, Resampler, audio_request, read_results
 from transport.riva.hints import Metadata
 from transport.riva.progress import Progress
 from transport.riva.status import Phase, is_lost, speech_error
@@ -50,7 +50,7 @@ class RivaStream:
         self._diagnose = diagnose
         self._on_failure = on_failure
         self._results: deque[Recognised] = deque()
-        self._reader = ResultReader(config.sample_rate)
+        self._rate = config.sample_rate
         self._resampler = (
             Resampler(config.sample_rate, endpoint.sample_rate) if config.sample_rate != endpoint.sample_rate else None
         )
@@ -118,7 +118,7 @@ class RivaStream:
                 if self._ending is not None and self._ending.is_complete:
                     raise
                 raise await self._failure() from None
-            self._results.extend(self._reader.read(response))
+            self._results.extend(read_results(response, self._rate))
             self._progress.answered(self._loop.time(), has_words=any(result.text for result in self._results))
             if self._phase is Phase.OPEN:
                 self._phase = Phase.STREAMING

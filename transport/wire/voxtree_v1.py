@@ -115,6 +115,7 @@ class VoxtreeV1:
             confidence=round(event.confidence, 4) or None,
             stability=round(event.stability, 4) or None,
             source=event.source.value,
+            provisional=event.provisional,
         )
 
     def _words(self, event: Transcript) -> tuple[WordTimes, ...]:

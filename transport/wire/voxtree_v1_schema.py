@@ -100,6 +100,7 @@ class TranscriptMessage(
     stability: float | None = None
     source: str
     similarity: float | None = None
+    provisional: bool = False
 
 
 class GapMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gap"):

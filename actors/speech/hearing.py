@@ -1,0 +1,192 @@
+"""What one stream was given, what it said about it, and what follows from both. No I/O; time is an argument."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.speech.clock import StreamClock
+from actors.speech.loudness import is_audible
+from actors.speech.messages import Cut, Heard
+from actors.speech.ports import Recognised, Word
+from actors.speech.silence import FILL_CHUNK, SilenceFill
+from actors.speech.utterance_times import GRID_SECONDS, UtteranceTimes
+
+# A backend that gives finals gives them within 2 s of silence. Words that stood for so long in what it heard, without
+# becoming final, will not.
+QUIET_SECONDS = 3.0
+# The last of these words may have been shown before it was over.
+LAST_WORD_SECONDS = 1.0
+LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not heard the silence at its end yet
+TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
+
+
+class Hearing:
+    """Turns a stream's results into the session's: repetitions dropped, times mapped, cut words marked.
+
+    Where a backend gives no finals, it makes them of interims: after a quiet time, or at the end. A stream that was
+    cut short in this way has had its day (`over`): the next one begins where the last final ended, so that nothing it
+    may still say can double a word.
+
+    Args:
+        number: the stream's.
+        origin: the session position where it begins.
+        rate: samples per second.
+        longest: samples; an utterance that goes on for longer is to be ended by force.
+
+    Attributes:
+        over: nothing that the stream says from now on counts.
+        force_due: the utterance is to be ended by force.
+    """
+
+    def __init__(self, number: int, origin: int, rate: int, *, longest: int, now: float) -> None:
+        self.over = False
+        self.force_due = False
+        self._number = number
+        self._rate = rate
+        self._grid = int(GRID_SECONDS * rate)
+        self._longest = longest
+        self._clock = StreamClock(origin)
+        self._times = UtteranceTimes(rate)
+        self._fill = SilenceFill(now)
+        self._processed = 0  # the most that the backend said it had heard, on the stream's clock
+        self._shown: _Shown | None = None
+        self._cuts: list[tuple[int, Cut]] = []  # where utterances were made to end
+
+    # ---- what the stream is given
+
+    def audio(self, pcm: bytes, now: float) -> None:
+        """The session's next audio was handed over."""
+        samples = len(pcm) // 2
+        self._clock.audio(samples)
+        self._fill.audio(now)
+        shown = self._shown
+        if shown is not None and shown.is_prompt:
+            shown.silent = 0 if is_audible(pcm) else shown.silent + samples
+
+    def silence(self, now: float) -> bytes:
+        """The silence that is due now because no audio comes; it counts as handed over. Mostly empty."""
+        if now < self._fill.due:
+            return b""
+        samples = int(FILL_CHUNK * self._rate)
+        self._clock.silence(samples)
+        self._fill.filled(now, speaking=self.speaking)
+        if self._shown is not None and self._shown.is_prompt:
+            self._shown.silent += samples
+        return bytes(2 * samples)
+
+    @property
+    def silence_due(self) -> float:
+        """When `silence` has some next, unless audio comes before."""
+        return self._fill.due
+
+    def forced(self, *, for_length: bool) -> None:
+        """The utterance is told to end here: because it was due, or because its speaker wants it."""
+        self._cuts.append((self._clock.sent, Cut.HELD if for_length else Cut.TOUCHED))
+        self.force_due = False
+
+    def finished(self, *, early: bool) -> None:
+        """The stream was told that its audio is over. `early`: there is more, for the next one."""
+        if early:
+            self._cuts.append((self._clock.sent, Cut.HELD))
+
+    # ---- what it says
+
+    @property
+    def speaking(self) -> bool:
+        """There are words that are not final."""
+        return self._shown is not None
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether the backend is known to have heard everything, or at least to have listened if it says no more."""
+        if self._processed:
+            return self._processed >= self._clock.length - int(TAIL_SECONDS * self._rate)
+        return self.speaking
+
+    def heard(self, result: Recognised, now: float) -> Heard | None:
+        """What the session is to be told of a result; None: nothing."""
+        self._processed = max(self._processed, result.processed)
+        if result.is_final:
+            return None if self._times.repeats(result) else self._final(result)
+        if result.text:
+            self._show(result, now)
+        interim = Recognised(
+            is_final=False, text=result.text, processed=self._position(result.processed), stability=result.stability
+        )
+        return Heard(self._number, interim, self._clock.sent)
+
+    def promoted(self, now: float) -> Heard | None:
+        """The final that is made of words which have stood for long enough; the stream is `over` with it."""
+        shown = self._shown
+        if shown is None or now - shown.since < QUIET_SECONDS:
+            return None
+        if max(self._processed - shown.processed, shown.silent) < QUIET_SECONDS * self._rate:
+            return None
+        self.over = True
+        return self._promote(shown, reach=shown.processed + int(LAST_WORD_SECONDS * self._rate))
+
+    def leftover(self) -> Heard | None:
+        """The final that is made of the words left when the stream has ended."""
+        return None if self._shown is None else self._promote(self._shown, reach=self._clock.length)
+
+    def _show(self, result: Recognised, now: float) -> None:
+        processed = result.processed or self._clock.length
+        shown = self._shown
+        is_prompt = self._clock.length - processed <= LAG_SECONDS * self._rate
+        if shown is None:
+            self._shown = _Shown(result, processed, now, began=processed, is_prompt=is_prompt)
+            return
+        if not shown.forced and processed - shown.began > self._longest:
+            self.force_due = shown.forced = True
+        if result.text == shown.result.text:
+            shown.result = result
+        else:
+            self._shown = _Shown(
+                result, processed, now, began=shown.began, is_prompt=is_prompt, forced=shown.forced
+            )  # fmt: skip
+
+    def _promote(self, shown: _Shown, *, reach: int) -> Heard:
+        text, words = shown.result.text, shown.result.words
+        if len(words) != len(text.split()) or not 0 < words[-1].end <= reach:
+            words = ()  # the times of interims are rarely meant
+        return self._final(Recognised(is_final=True, text=text, words=words, processed=reach, provisional=True))
+
+    def _final(self, result: Recognised) -> Heard:
+        self._shown = None
+        self.force_due = False
+        shift = self._times.shift(result)
+        words = tuple(self._word(word, shift) for word in result.words)
+        cut = self._take_cut(words[-1].end) if words else Cut.NONE
+        self.over = self.over or cut is Cut.HELD
+        mapped = msgspec.structs.replace(result, words=words, processed=self._position(result.processed))
+        return Heard(self._number, mapped, self._clock.sent, cut)
+
+    def _word(self, word: Word, shift: int) -> Word:
+        start, end = self._clock.span(max(0, word.start + shift), max(0, word.end + shift))
+        return Word(word.text, start, end, word.confidence)
+
+    def _position(self, processed: int) -> int:
+        return self._clock.position(processed) if processed else 0  # 0: the backend does not say
+
+    def _take_cut(self, end: int) -> Cut:
+        """Whether a final's last word, which ends there, was made to end."""
+        found = [cut for position, cut in self._cuts if abs(end - position) <= self._grid]
+        self._cuts = [(position, cut) for position, cut in self._cuts if position > end + self._grid]
+        if found:
+            return found[-1]
+        return Cut.TOUCHED if self._clock.fills_near(end, self._grid) else Cut.NONE
+
+
+class _Shown:
+    """Words that are not final."""
+
+    def __init__(
+        self, result: Recognised, processed: int, since: float, *, began: int, is_prompt: bool, forced: bool = False
+    ) -> None:
+        self.result = result  # the last interim; but all else is of the first one with these words
+        self.processed = processed  # on the stream's clock
+        self.began = began  # … and so much when the utterance's first words came
+        self.since = since
+        self.is_prompt = is_prompt  # the backend had heard nearly all that it was sent by then
+        self.forced = forced  # the utterance's end was asked for already
+        self.silent = 0  # samples without a sound that were sent since, and last

@@ -1,0 +1,232 @@
+"""One stream of a recogniser at work: the log's audio into it, its results out of it, until its time is up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
+
+import anyio
+from anyio.abc import TaskGroup
+
+from actors.address import Ref
+from actors.speech.audio_log import AudioGone, Cursor
+from actors.speech.errors import BackendStalled
+from actors.speech.hearing import Hearing
+from actors.speech.messages import Heard, SessionMessage, StreamDrained
+from actors.speech.pool import Lease
+from actors.speech.ports import RecognitionStream
+from actors.speech.record import SessionRecord
+from supervisor.timers import Timer, Timers
+
+CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
+BURST_SECONDS = 0.5  # a new stream is sent so much at once, so that its first words come soon …
+CATCHING_UP_SECONDS = 0.5  # … and from then on paced chunks, while more than this has piled up
+# Of the log: a stream that leaves so much of it unsettled, for as long as that lasts, is ended and its last words
+# taken; in the middle of speech only when the log is all but full.
+ROTATE, ROTATE_IN_SPEECH = 0.75, 0.9
+LONGEST = 0.5  # of the log: an utterance that long is ended by force, so that the log stays bounded
+LOOK_SECONDS = 1.0  # how often a stream is looked at that gets no audio
+AGE_SPREAD = 0.1  # streams that were opened together are not replaced together
+
+
+class Outcome(Enum):
+    """How a stream came to its end."""
+
+    ALL_HEARD = auto()
+    NEXT = auto()  # its time was up: the next stream goes on where the last final ended
+    RETIRED = auto()  # the next stream has taken over already
+
+
+class Listening:
+    """Feeds one open stream and reports its results, as `Hearing` decides.
+
+    Args:
+        cursor: stands where the stream begins.
+        on_move: called when the stream should be replaced, which it may be as long as it runs (`retire`).
+    """
+
+    def __init__(
+        self,
+        record: SessionRecord,
+        session: Ref[SessionMessage],
+        lease: Lease,
+        stream: RecognitionStream,
+        number: int,
+        cursor: Cursor,
+        *,
+        timers: Timers,
+        on_move: Callable[[Listening], None],
+    ) -> None:
+        now = anyio.current_time()
+        self.retired = False
+        self.outcome: Outcome | None = None  # while it runs
+        self._record = record
+        self._rate = record.config.sample_rate
+        self._session = session
+        self._lease = lease
+        self._stream = stream
+        self._number = number
+        self._cursor = cursor
+        self._on_move = on_move
+        self._origin = cursor.position
+        longest = int(LONGEST * record.log.capacity)
+        self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now)
+        self._patience = _Patience(record)
+        self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
+        self._opened_at = now
+        self._finished = False
+        self._timers = timers
+        self._timer: Timer | None = None
+        self._tasks: TaskGroup
+
+    async def run(self) -> Outcome:
+        """Listen to the end.
+
+        Raises:
+            SpeechError: what ended the stream instead.
+        """
+        try:
+            async with task_group() as self._tasks:
+                self._look()
+                self._tasks.start_soon(self._send)
+                await self._read()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+        assert self.outcome is not None
+        return self.outcome
+
+    def retire(self) -> None:
+        """Another stream has taken over: end in order, but report nothing more."""
+        self.retired = True
+        self._record.log.changed.notify()
+
+    # ---- audio in
+
+    async def _send(self) -> None:
+        with suppress(AudioGone):  # the log could not hold it; the next stream begins behind the gap
+            await self._feed()
+        self._finished = True
+        self._hearing.finished(early=not self._cursor.at_end)
+        await self._stream.finish()
+
+    async def _feed(self) -> None:
+        stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._record.log
+        chunk = int(CHUNK_SECONDS * self._rate)
+        while not self._is_at_end():
+            if hearing.force_due:
+                hearing.forced(for_length=True)
+                await stream.force_final()
+            elif pcm := cursor.read(chunk):
+                hearing.audio(pcm, anyio.current_time())
+                await stream.send(pcm)
+                if cursor.behind > CATCHING_UP_SECONDS * self._rate and self._has_burst():
+                    await anyio.sleep(self._pause())
+            elif cursor.take_mark():
+                hearing.forced(for_length=False)
+                await stream.force_final()
+            elif not log.held and (silence := hearing.silence(anyio.current_time())):
+                await stream.send(silence)
+                await self._rest()
+            else:
+                await cursor.wait()
+
+    def _is_at_end(self) -> bool:
+        return self.retired or self._cursor.at_end or self._patience.is_over(self._cursor.position)
+
+    def _has_burst(self) -> bool:
+        return self._cursor.position - self._origin >= BURST_SECONDS * self._rate
+
+    def _pause(self) -> float:
+        """Seconds between chunks, jittered so that a thousand replays after one failure do not march in step."""
+        return CHUNK_SECONDS / self._lease.backend.catch_up * random.uniform(0.8, 1.2)
+
+    async def _rest(self) -> None:
+        """Nobody speaks just now."""
+        await self._report(self._hearing.promoted(anyio.current_time()))
+        if not self._hearing.speaking and self._is_old():
+            self._on_move(self)
+
+    def _look(self) -> None:
+        """Wake the sender when there is something to do without audio; and look again."""
+        now = anyio.current_time()
+        if now >= self._hearing.silence_due or self._record.log.held:
+            self._record.log.changed.notify()
+        wait = min(max(self._hearing.silence_due - now, CHUNK_SECONDS), LOOK_SECONDS)
+        self._timer = self._timers.after(wait, self._look)
+
+    # ---- results out
+
+    async def _read(self) -> None:
+        try:
+            async for result in self._stream:
+                if not self.retired:
+                    now = anyio.current_time()
+                    await self._report(self._hearing.heard(result, now))
+                    await self._report(self._hearing.promoted(now))
+        except BackendStalled:
+            if not (self._finished and self._hearing.heard_all):
+                raise
+        if self.retired:
+            self.outcome = Outcome.RETIRED
+            return
+        await self._report(self._hearing.leftover())
+        await self._session.send(StreamDrained(self._number, self._cursor.position))
+        self._end(Outcome.ALL_HEARD if self._cursor.at_end else Outcome.NEXT)
+
+    async def _report(self, heard: Heard | None) -> None:
+        if heard is None or self.outcome is not None or self.retired:
+            return
+        await self._session.send(heard)
+        if self._hearing.over:
+            self._end(Outcome.NEXT)
+        elif heard.result.is_final:
+            self._utterance_ended()
+
+    def _utterance_ended(self) -> None:
+        if self._is_old(twice=True):
+            self._end(Outcome.NEXT)
+        elif self._is_old() or self._lease.should_move():
+            self._on_move(self)
+
+    def _is_old(self, *, twice: bool = False) -> bool:
+        return anyio.current_time() - self._opened_at > self._age * (1 + twice)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            self._tasks.cancel_scope.cancel()
+
+
+class _Patience:
+    """How long a stream may go on without settling anything.
+
+    Both count: audio, since a stream may be in a silence nobody reports, and time, since audio that is sent faster
+    than real time is recognised later.
+    """
+
+    def __init__(self, record: SessionRecord) -> None:
+        self._record = record
+        self._log = record.log
+        self._confirmed = -1
+        self._since = 0.0
+
+    def is_over(self, position: int) -> bool:
+        """Whether the stream that has been sent audio up to `position` should end."""
+        confirmed, now = self._record.timeline.confirmed, anyio.current_time()
+        if confirmed != self._confirmed:
+            self._confirmed, self._since = confirmed, now
+        most = self._log.capacity * (ROTATE if self._record.speaking_since is None else ROTATE_IN_SPEECH)
+        return position - confirmed > most and now - self._since > most / self._log.sample_rate
+
+
+@asynccontextmanager
+async def task_group() -> AsyncGenerator[TaskGroup, None]:
+    """A task group whose single error comes out bare: policies look at its code."""
+    try:
+        async with anyio.create_task_group() as tasks:
+            yield tasks
+    except BaseExceptionGroup as group:  # both halves of a stream may fail of one cause; an interrupt goes first
+        raise min(group.exceptions, key=lambda error: isinstance(error, Exception)) from None
