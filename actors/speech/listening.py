@@ -21,8 +21,8 @@ from actors.speech.record import SessionRecord
 from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
-BURST_SECONDS = 0.5  # a new stream is sent so much at once, so that its first words come soon …
-CATCHING_UP_SECONDS = 0.5  # … and from then on paced chunks, while more than this has piled up
+FIRST_CHUNK_SECONDS = 0.5  # … but for its first one, so that a stream that has to catch up shows words soon
+CATCHING_UP_SECONDS = 0.5  # audio that has piled up beyond this is sent in paced chunks
 # Of the log: a stream that leaves so much of it unsettled, for as long as that lasts, is ended and its last words
 # taken; in the middle of speech only when the log is all but full.
 ROTATE, ROTATE_IN_SPEECH = 0.75, 0.9
@@ -70,7 +70,6 @@ class Listening:
         self._number = number
         self._cursor = cursor
         self._on_move = on_move
-        self._origin = cursor.position
         longest = int(LONGEST * record.log.capacity)
         self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now)
         self._patience = _Patience(record)
@@ -114,7 +113,7 @@ class Listening:
 
     async def _feed(self) -> None:
         stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._record.log
-        chunk = int(CHUNK_SECONDS * self._rate)
+        chunk = int(FIRST_CHUNK_SECONDS * self._rate)
         while not self._is_at_end():
             if hearing.force_due:
                 hearing.forced(for_length=True)
@@ -122,7 +121,8 @@ class Listening:
             elif pcm := cursor.read(chunk):
                 hearing.audio(pcm, anyio.current_time())
                 await stream.send(pcm)
-                if cursor.behind > CATCHING_UP_SECONDS * self._rate and self._has_burst():
+                chunk = int(CHUNK_SECONDS * self._rate)
+                if cursor.behind > CATCHING_UP_SECONDS * self._rate:
                     await anyio.sleep(self._pause())
             elif cursor.take_mark():
                 hearing.forced(for_length=False)
@@ -135,9 +135,6 @@ class Listening:
 
     def _is_at_end(self) -> bool:
         return self.retired or self._cursor.at_end or self._patience.is_over(self._cursor.position)
-
-    def _has_burst(self) -> bool:
-        return self._cursor.position - self._origin >= BURST_SECONDS * self._rate
 
     def _pause(self) -> float:
         """Seconds between chunks, jittered so that a thousand replays after one failure do not march in step."""
@@ -215,11 +212,11 @@ class _Patience:
 
     def is_over(self, position: int) -> bool:
         """Whether the stream that has been sent audio up to `position` should end."""
-        confirmed, now = self._record.timeline.confirmed, anyio.current_time()
+        confirmed = self._record.timeline.confirmed
         if confirmed != self._confirmed:
-            self._confirmed, self._since = confirmed, now
+            self._confirmed, self._since = confirmed, anyio.current_time()
         most = self._log.capacity * (ROTATE if self._record.speaking_since is None else ROTATE_IN_SPEECH)
-        return position - confirmed > most and now - self._since > most / self._log.sample_rate
+        return position - confirmed > most and anyio.current_time() - self._since > most / self._log.sample_rate
 
 
 @asynccontextmanager

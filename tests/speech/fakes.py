@@ -158,7 +158,7 @@ class FakeBackend:
         self.max_stream_age = max_stream_age
         self.opened = 0
         self.live = 0
-        self.heard = 0  # samples, by all streams
+        self.messages: list[int] = []  # samples of each one that any stream was sent
         self._fail = fail
         self._delay = delay
         self._opening = opening
@@ -203,7 +203,7 @@ class FakeStream:
         if (error := self._fail(self._number, self._ear.heard)) is not None:
             self._results.send_nowait(error)
             raise error
-        self._backend.heard += len(pcm) // 2
+        self._backend.messages.append(len(pcm) // 2)
         self._tell(self._ear.hear(pcm))
 
     async def force_final(self) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -12,11 +14,13 @@ from riva.client.proto import riva_asr_pb2 as pb
 
 from actors.speech import errors
 from actors.speech.errors import SpeechError
+from actors.speech.listening import task_group
 from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, Word
 from tests.transport.riva_server import (
     ENGLISH,
     Requests,
     RivaServer,
+    Script,
     echo,
     final,
     interim,
@@ -25,6 +29,7 @@ from tests.transport.riva_server import (
 )
 from transport.riva import Endpoint, RivaBackend, RivaStream
 from transport.riva.status import Phase, speech_error
+from transport.riva.watch import Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -381,11 +386,17 @@ async def test_a_failed_stream_makes_the_next_one_ask_again(server: RivaServer) 
     assert server.questions == 2
 
 
-async def test_an_old_answer_is_asked_for_again(server: RivaServer) -> None:
+async def test_an_old_answer_serves_until_it_is_renewed(server: RivaServer) -> None:
     async with RivaBackend(server.endpoint(models_max_age=0.0)) as backend:
         await backend.models()
-        await backend.models()
-    assert server.questions == 2
+        server.hold_questions.clear()
+        server.models = {"conformer-de": {"language_code": "de-DE"}}
+        assert str(await backend.models()) == "conformer-en (streaming: en-us)"
+        server.hold_questions.set()
+        assert str(await backend.models(fresh=True)) == "conformer-de (streaming: de-de)"
+        assert str(await backend.models()) == "conformer-de (streaming: de-de)"
+        await anyio.wait_all_tasks_blocked()
+    assert server.questions == 3
 
 
 async def test_a_probe_asks_every_time_and_wants_a_model(server: RivaServer) -> None:
@@ -494,6 +505,72 @@ async def test_a_backend_that_never_answers_speech_has_stalled(server: RivaServe
     assert (type(caught), caught.detail) == (errors.BackendStalled, "no answer to 0.3 s of audio")
 
 
+def steady_until(hangs: asyncio.Event) -> Script:
+    """Answers each chunk with how far it has heard, until it hangs."""
+
+    async def script(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        heard = 0.0
+        async for request in requests:
+            if hangs.is_set():
+                await asyncio.Event().wait()
+            if request.audio_content:
+                heard += 0.1
+                response = pb.StreamingRecognizeResponse()
+                response.results.add(audio_processed=heard)
+                yield response
+
+    return script
+
+
+async def keep_sending(stream: RivaStream, chunk: bytes = SILENCE) -> None:
+    while True:
+        await stream.send(chunk)
+        await asyncio.sleep(0.02)
+
+
+async def test_a_backend_that_answered_silence_and_hangs_is_found_in_silence(server: RivaServer) -> None:
+    hangs = asyncio.Event()
+    server.script = steady_until(hangs)
+    async with RivaBackend(server.endpoint(stall_timeout=0.3, first_answer_timeout=1000.0)) as backend:
+        with pytest.raises(errors.BackendStalled, match="no answer to"):  # noqa: PT012
+            async with backend.open(CONFIG, label="s1") as stream, task_group() as tasks:
+                tasks.start_soon(keep_sending, stream)
+                for _ in range(5):
+                    await anext(stream)
+                hangs.set()
+                await read_all(stream)
+        # The next stream is expected to answer silence from its start.
+        with pytest.raises(errors.BackendStalled):  # noqa: PT012
+            async with backend.open(CONFIG, label="s2") as stream, task_group() as tasks:
+                tasks.start_soon(keep_sending, stream)
+                await read_all(stream)
+
+
+async def test_a_backend_that_hangs_in_mid_utterance_is_found_though_it_answers_words_only(server: RivaServer) -> None:
+    async def script(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        yield interim("so far")
+        await asyncio.Event().wait()
+
+    server.script = script
+    async with RivaBackend(server.endpoint(stall_timeout=0.3, first_answer_timeout=1000.0)) as backend:
+        with pytest.raises(errors.BackendStalled, match="no answer to"):  # noqa: PT012
+            async with backend.open(CONFIG, label="s1") as stream, task_group() as tasks:
+                tasks.start_soon(keep_sending, stream, SPEECH)
+                await read_all(stream)
+
+
+async def test_a_blocked_event_loop_is_not_taken_for_a_hung_backend(server: RivaServer) -> None:
+    server.script = steady_until(asyncio.Event())
+    async with RivaBackend(server.endpoint(stall_timeout=0.5)) as backend, backend.open(CONFIG, label="s1") as stream:
+        for _ in range(6):
+            await stream.send(SILENCE)
+            await anext(stream)
+        for _ in range(3):
+            await stream.send(bytes(32_000))  # a second at once: as much as a stall needs
+            time.sleep(0.8)  # noqa: ASYNC251  # the fault
+            await anext(stream)
+
+
 async def test_a_backend_that_takes_no_more_audio_has_stalled(server: RivaServer) -> None:
     async def deaf(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:
         yield interim("hm")
@@ -567,6 +644,60 @@ async def test_closing_the_backend_fails_a_stream_that_is_being_opened(server: R
         await opening
 
 
+def calls_alive() -> int:
+    gc.collect()
+    return sum(isinstance(thing, grpc.aio.StreamStreamCall) for thing in gc.get_objects())
+
+
+async def test_two_hundred_streams_of_all_fates_leave_nothing_behind(server: RivaServer) -> None:
+    async def refused(backend: RivaBackend) -> None:
+        server.script = reject(grpc.StatusCode.RESOURCE_EXHAUSTED, "exceeded rate limit")
+        await failure_of(backend)
+
+    async def broken(backend: RivaBackend) -> None:
+        server.script = reject(grpc.StatusCode.INTERNAL, "broken", after=4)
+        await failure_of(backend)
+
+    async def complete(backend: RivaBackend) -> None:
+        server.script = echo
+        async with backend.open(CONFIG, label="s") as stream:
+            await stream.send(SPEECH)
+            await stream.finish()
+            await read_all(stream)
+
+    async def left(backend: RivaBackend) -> None:
+        server.script = mute
+        async with backend.open(CONFIG, label="s") as stream:
+            await stream.send(SPEECH)
+
+    async def cancelled(backend: RivaBackend) -> None:
+        server.script = mute
+        with anyio.CancelScope() as scope:
+            async with backend.open(CONFIG, label="s") as stream, anyio.create_task_group() as tasks:
+                tasks.start_soon(read_all, stream)
+                tasks.start_soon(keep_sending, stream)
+                await asyncio.sleep(0.01)
+                scope.cancel()
+
+    async def never_opened(backend: RivaBackend) -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async with backend.open(CONFIG, label="s"):
+                pass
+
+    fates = [refused, broken, complete, left, cancelled, never_opened]
+    async with RivaBackend(server.endpoint()) as backend:
+        for fate in fates:
+            await fate(backend)
+        before = calls_alive(), len(asyncio.all_tasks())
+        for number in range(200):
+            await fates[number % len(fates)](backend)
+        with anyio.fail_after(5):
+            await server.idle.wait()
+            while (calls_alive(), len(asyncio.all_tasks())) > before:  # noqa: ASYNC110  # nothing tells its end
+                await asyncio.sleep(0.05)
+
+
 # ---- a status that is lost all the same
 
 
@@ -610,10 +741,13 @@ async def test_a_lost_status_is_asked_for(diagnosis: SpeechError | None) -> None
 
     failures: list[None] = []
     endpoint = Endpoint(name="riva", address="127.0.0.1:1")
-    stream = RivaStream(LostCall, CONFIG, endpoint, diagnose=diagnose, on_failure=lambda: failures.append(None))
+    stream = RivaStream(
+        LostCall, CONFIG, endpoint, Watch(), diagnose=diagnose, on_failure=lambda: failures.append(None)
+    )
     with pytest.raises(SpeechError) as caught:
         await stream.send(SPEECH)
-    await stream.aclose()
+    assert not await stream.aclose()
+    await stream.drain()
     assert (type(caught.value), failures) == (type(diagnosis or errors.StreamLost()), [None])
 
 

@@ -27,10 +27,12 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         model: used when a session names none; empty lets Riva pick by language.
         sample_rate: Hz of the audio sent; sessions at another rate are resampled.
         probe_timeout: deadline of the question what the endpoint can recognise, which precedes every stream.
-        models_max_age: how long its answer is believed, while no stream fails.
+        models_max_age: how long its answer is believed, while no stream fails; an older one serves until it is renewed.
         open_timeout: until a stream's config is written, connecting included.
-        first_answer_timeout: audible audio, and time, a new stream may leave without any answer.
-        stall_timeout: the same once a stream has shown that it answers silence too.
+        first_answer_timeout: audible audio, and time, a new stream may leave without any answer. To be raised for a
+            backend that answers nothing but words, where clients send noise.
+        stall_timeout: any audio, and time, once streams have shown that they answer silence too; audible audio in
+            mid-utterance where they do not.
         finish_timeout: from the end of the audio, or the last result, to the end of the stream. A backend that has
             heard everything by then is not waited for any longer.
         max_stream_age: after which a stream is replaced, between two utterances: long ones were seen to die.
@@ -54,8 +56,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     probe_timeout: float = 2.0
     models_max_age: float = 60.0
     open_timeout: float = 3.0
-    first_answer_timeout: float = 5.0
-    stall_timeout: float = 3.0
+    first_answer_timeout: float = 3.0
+    stall_timeout: float = 2.5  # noticed within two ticks of `Watch`: 3 s in all
     finish_timeout: float = 5.0
     max_stream_age: float = 600.0
 

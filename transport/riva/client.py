@@ -18,6 +18,7 @@ from transport.riva.convert import config_request
 from transport.riva.preflight import Models, Preflight, read_models
 from transport.riva.status import Phase, speech_error
 from transport.riva.stream import RivaStream, is_being_cancelled
+from transport.riva.watch import Watch
 
 
 class RivaBackend:
@@ -47,6 +48,8 @@ class RivaBackend:
         self.max_stream_age = endpoint.max_stream_age
         self._metadata = tuple(endpoint.metadata.items())
         self._channel: grpc.aio.Channel | None = None
+        self._watch = Watch()
+        self._drains: set[asyncio.Task[None]] = set()
         self._preflight = Preflight(self._ask_models, max_age=endpoint.models_max_age)
 
     @asynccontextmanager
@@ -63,16 +66,22 @@ class RivaBackend:
         (await self.models()).require(config.language, model, endpoint=self.name)
         first = config_request(config, sample_rate=self.endpoint.sample_rate, model=model, label=label)
         stream = RivaStream(
-            self._start_call, config, self.endpoint, diagnose=self.probe, on_failure=self._preflight.forget
+            self._start_call,
+            config,
+            self.endpoint,
+            self._watch,
+            diagnose=self.probe,
+            on_failure=self._preflight.forget,
         )
         try:
             await stream.begin(first)
             yield stream
         finally:
-            await stream.aclose()
+            if not await stream.aclose():
+                self._drain(stream)
 
     async def models(self, *, fresh: bool = False) -> Models:
-        """What the endpoint can recognise; asked anew when the last answer is too old, or `fresh` is wanted.
+        """What the endpoint can recognise; asked anew after a failure, or if a `fresh` answer is wanted.
 
         Raises:
             SpeechError: when it does not answer within `probe_timeout`, or refuses.
@@ -110,6 +119,8 @@ class RivaBackend:
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
+        if self._drains:
+            await asyncio.wait(self._drains)
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,6 +129,12 @@ class RivaBackend:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _drain(self, stream: RivaStream) -> None:
+        """Free a broken call, which may take a moment; whoever used it has better things to do than to wait."""
+        task = asyncio.create_task(stream.drain())
+        self._drains.add(task)
+        task.add_done_callback(self._drains.discard)
 
     def _start_call(self) -> Any:
         # Not through the stub: requests are handed over as bytes, serialised by `convert`.

@@ -64,11 +64,14 @@ def read_models(response: pb.RivaSpeechRecognitionConfigResponse) -> Models:
 class Preflight:
     """Asks once for everybody: callers that come while the question is out share its answer.
 
+    An answer that is too old still serves while it is asked for again: a stream that takes over from a broken one
+    elsewhere should not wait for it. Only after a failure is there no answer without asking.
+
     Args:
         ask: asks the endpoint; must return its failure instead of raising it, so that each caller can raise
         an
             exception of its own.
-        max_age: seconds for which an answer is given again.
+        max_age: seconds for which an answer is given again without asking.
     """
 
     def __init__(
@@ -81,15 +84,12 @@ class Preflight:
         self._asking: asyncio.Task[Models | grpc.aio.AioRpcError] | None = None
 
     async def get(self, *, fresh: bool = False) -> Models | grpc.aio.AioRpcError:
-        """The remembered answer unless it is too old or `fresh` is wanted; else a new one, or its failure."""
-        now = asyncio.get_running_loop().time()
-        if not fresh and self._models is not None and now - self._asked_at < self._max_age:
-            return self._models
-        if self._asking is None:
-            self._asked_at = now
-            self._asking = asyncio.create_task(self._ask())
-            self._asking.add_done_callback(self._answered)
-        return await asyncio.shield(self._asking)  # one caller's cancellation is not the others'
+        """The remembered answer, unless there is none or a `fresh` one is wanted; else a new one, or its failure."""
+        if fresh or self._models is None:
+            return await asyncio.shield(self._question())  # one caller's cancellation is not the others'
+        if asyncio.get_running_loop().time() - self._asked_at >= self._max_age:
+            self._question()
+        return self._models
 
     def forget(self) -> None:
         """Ask again next time: something failed, so what is loaded may have changed."""
@@ -100,6 +100,14 @@ class Preflight:
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.wait({self._asking})
+
+    def _question(self) -> asyncio.Task[Models | grpc.aio.AioRpcError]:
+        """The question that is out, or is now."""
+        if self._asking is None:
+            self._asked_at = asyncio.get_running_loop().time()
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._answered)
+        return self._asking
 
     def _answered(self, task: asyncio.Task[Models | grpc.aio.AioRpcError]) -> None:
         self._asking = None

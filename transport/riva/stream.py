@@ -19,6 +19,7 @@ from transport.riva.convert import FORCE_FINAL, Resampler, audio_request, read_r
 from transport.riva.hints import Metadata
 from transport.riva.progress import Progress
 from transport.riva.status import Phase, is_lost, speech_error
+from transport.riva.watch import Watch
 
 
 class RivaStream:
@@ -29,12 +30,13 @@ class RivaStream:
     `finish`; positions are those of the session's rate either way.
 
     A stream that ends without an error before `finish` has lost audio, so that is `StreamLost` as well. A
-    stream that stays silent is watched by `Progress`, whose docstring says what is found and what is not.
+    stream that stays silent is cancelled by the `watch`, as `Progress` judges it, whose docstring says what is found
+    and what is not.
 
     The status of a failed call is noted when it arrives: grpc.aio replaces it with `Internal error from Core`
     when a write fails right after it, which is usual for a stream that is rejected while audio flows
-    (grpc/grpc#36066). Where even so only that text is left, `diagnose` asks the endpoint by a call that keeps
-    its status.
+    (grpc/grpc#36066). Where even so only that text is left of a stream that never answered, `diagnose` asks the
+    endpoint by a call that keeps its status. One that did answer was lost, whatever the reason: no time is spent on it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class RivaStream:
         start: Callable[[], Any],  # -> grpc.aio.StreamStreamCall[bytes, StreamingRecognizeResponse]
         config: RecognitionConfig,
         endpoint: Endpoint,
+        watch: Watch,
         *,
         diagnose: Callable[[], Awaitable[None]],
         on_failure: Callable[[], None],
@@ -56,15 +59,17 @@ class RivaStream:
         )
         self._phase = Phase.OPEN
         self._ending: _Ending | None = None
-        self._stall = ""  # why the watchdog cancelled the call
         self._closed = False
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()  # with a status that says something
+        self._answered = False
+        self._stall = ""  # why the watch cancelled the call
+        self._watch = watch
         self._progress = Progress(
             config.sample_rate,
             first_answer=endpoint.first_answer_timeout,
             stall=endpoint.stall_timeout,
             finish=endpoint.finish_timeout,
+            steady=watch.steady,
         )
         self._call = start()
         self._call.add_done_callback(self._note_ending)
@@ -82,7 +87,7 @@ class RivaStream:
         if scope.cancelled_caught:
             self._on_failure()
             raise ConnectionFailed(f"not open within {self._endpoint.open_timeout:g} s", endpoint=self._endpoint.name)
-        self._look()
+        self._watch.add(self._look)
 
     async def send(self, pcm: bytes) -> None:
         """Hand over PCM16 mono at the session's rate; waits while the endpoint takes no more."""
@@ -103,9 +108,8 @@ class RivaStream:
         if self._resampler is not None and (rest := self._resampler.flush()):
             await self._write(audio_request(rest))
         self._phase = Phase.DRAINING
-        self._progress.finishing(self._loop.time())
+        self._progress.finishing(self._watch.now)
         await self._run(self._call.done_writing())
-        self._look()
 
     def __aiter__(self) -> Self:
         return self
@@ -119,33 +123,48 @@ class RivaStream:
                     raise
                 raise await self._failure() from None
             self._results.extend(read_results(response, self._rate))
-            self._progress.answered(self._loop.time(), has_words=any(result.text for result in self._results))
-            if self._phase is Phase.OPEN:
-                self._phase = Phase.STREAMING
+            self._note_answer()
         return self._results.popleft()
 
-    async def aclose(self) -> None:
-        """Cancel the call if it still runs. A call that is only dropped is never freed (grpc/grpc#43462)."""
+    async def aclose(self) -> bool:
+        """Cancel the call if it still runs. A call that is only dropped is never freed (grpc/grpc#43462).
+
+        False when it must be drained to be freed.
+        """
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._watch.remove(self._look)
         self._call.cancel()
         if self._ending is not None and is_lost(self._ending.code, self._ending.text):
-            await self._drain()
+            return False
         with suppress(RuntimeError):  # another task is reading; the cancelled call ends that too
             await self._responses.aclose()
+        return True
 
-    async def _drain(self) -> None:
-        """Read what is left of a call that grpc.aio takes for ended and therefore does not cancel.
+    async def drain(self) -> None:
+        """Read what is left of a call that grpc.aio takes for ended and therefore does not cancel. After `aclose`.
 
         Core frees a call when its status is received, and gives that out after the last message only.
         """
         with anyio.move_on_after(_DRAIN_TIMEOUT, shield=True), suppress(*_CALL_ERRORS, RuntimeError):
             async for _ in self._responses:
                 pass
+        with suppress(RuntimeError):
+            await self._responses.aclose()
+
+    def _note_answer(self) -> None:
+        last = self._results[-1] if self._results else None
+        self._progress.answered(
+            self._watch.now,
+            has_words=any(result.text for result in self._results),
+            is_final=last is not None and last.is_final,
+        )
+        self._answered = True
+        self._watch.steady = self._watch.steady or self._progress.is_steady
+        if self._phase is Phase.OPEN:
+            self._phase = Phase.STREAMING
 
     async def _write(self, message: bytes, heard: bytes = b"") -> None:
-        self._progress.sending(heard, self._loop.time())
+        self._progress.sending(heard, self._watch.now)
         await self._run(self._call.write(message))
         self._progress.sent()
 
@@ -168,7 +187,7 @@ class RivaStream:
         if self._stall:
             return BackendStalled(self._stall, endpoint=self._endpoint.name)
         ending = await self._true_ending()
-        if ending is None or is_lost(ending.code, ending.text):
+        if ending is None or (is_lost(ending.code, ending.text) and not self._answered):
             try:
                 await self._diagnose()
             except SpeechError as error:
@@ -186,30 +205,28 @@ class RivaStream:
 
     async def _true_ending(self) -> _Ending | None:
         """How the call ended. A failed write may be noticed before the status that explains it."""
-        for _ in range(_STATUS_LOOKS):
-            if self._ending is not None and not is_lost(self._ending.code, self._ending.text):
-                break
-            await asyncio.sleep(_STATUS_PAUSE)
-            self._note_ending(self._call)
+        if not self._ended.is_set():
+            with anyio.move_on_after(_STATUS_TIMEOUT):
+                await self._ended.wait()
         return self._ending
 
     def _note_ending(self, call: Any) -> None:
         """Keep the first status that says something. Called by grpc.aio the moment a status arrives."""
         if self._ending is None or is_lost(self._ending.code, self._ending.text):
             self._ending = _ending(call, after_finish=self._phase is Phase.DRAINING)
+        if self._ending is not None and not is_lost(self._ending.code, self._ending.text):
+            self._ended.set()
 
     def _look(self) -> None:
-        """Cancel a stream that has stalled; else look again when it next could have."""
-        if self._timer is not None:
-            self._timer.cancel()
+        """Cancel a stream that has stalled."""
         if self._call.done():
+            self._watch.remove(self._look)
             return
-        due = self._progress.due_in(self._loop.time())
-        if due > 0:
-            self._timer = self._loop.call_later(due, self._look)
-            return
-        self._stall = self._progress.stall_reason
-        self._call.cancel()
+        self._stall = self._progress.stall_reason(self._watch.now)
+        if self._stall:
+            if not self._answered:
+                self._watch.steady = False  # what was expected of it was perhaps too much
+            self._call.cancel()
 
 
 def is_being_cancelled() -> bool:
@@ -236,9 +253,7 @@ class _Ending(msgspec.Struct, frozen=True):
         return self.code == "OK" and self.after_finish
 
 
-# 0.1 s in all: the status travels in the packet that made the write fail, Core's threads may only swap them.
-_STATUS_LOOKS = 5
-_STATUS_PAUSE = 0.02
+_STATUS_TIMEOUT = 0.1  # it travels in the packet that made the write fail, Core's threads may only swap them
 
 
 def _ending(call: Any, *, after_finish: bool) -> _Ending | None:
