@@ -344,7 +344,7 @@ async def test_goaway_comes_again_and_again() -> None:
         while riva.report().faults[0].times < 3:
             async with caller.call() as call:
                 ends.append((await call.finish())[0])
-    assert set(ends) - {"CANCELLED"} == {"OK"}  # cancelled: opened in the very moment of a goaway
+    assert set(ends) - {"CANCELLED", "UNAVAILABLE"} == {"OK"}  # the others were opened in the moment of a goaway
 
 
 @pytest.mark.parametrize("others", [(), (RELAYED,)], ids=["direct", "relayed"])
