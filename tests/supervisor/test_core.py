@@ -26,6 +26,7 @@ from supervisor.errors import (
     MaxChildrenReached,
     NotDynamic,
     Shutdown,
+    StartAborted,
     StartFailed,
     StillRestarting,
 )
@@ -232,6 +233,18 @@ def test_a_pause_that_was_called_off_restarts_nothing() -> None:
     assert (driver.states(), driver.answers) == ({"a": (RUNNING, 2)}, {"t": None, "r": "a2"})
 
 
+def test_a_pause_that_was_called_off_does_not_cut_a_later_one_short() -> None:
+    driver = Driver([child("a")], Options(intensity=PLENTY), policies=table(Directive.BACKOFF))
+    driver.exit("a", CRASHED)
+    old, _ = driver.pauses.pop()
+    driver.send(TerminateChild("a", "t"), RestartChild("a", "r"))
+    driver.exit("a", CRASHED)
+    driver.send(old)
+    assert driver.states() == {"a": (RESTARTING, 2)}
+    driver.send(driver.pauses.pop()[0])
+    assert driver.states() == {"a": (RUNNING, 3)}
+
+
 def test_restarts_with_a_pause_count_in_the_window() -> None:
     driver = Driver([child("a")], Options(intensity=Intensity(1, 60.0)), policies=table(Directive.BACKOFF))
     driver.exit("a", CRASHED)
@@ -355,6 +368,23 @@ def test_a_dynamic_supervisor_is_full_with_children_that_wait_for_a_restart() ->
     driver.send(StartChild(child("d"), 4), StartChild(child("a"), 5))
     kinds = [driver.answers[1], driver.answers[2], *(type(driver.answers[n]) for n in (3, 4, 5))]
     assert kinds == ["a1", "b1", MaxChildrenReached, MaxChildrenReached, AlreadyPresent]
+
+
+@pytest.mark.parametrize("way", ["it gives up", "it escalates", "its significant child has ended"])
+def test_a_dynamic_supervisor_that_ends_by_itself_calls_off_the_starts_under_way(way: str) -> None:
+    options = Options(strategy=Strategy.DYNAMIC, intensity=Intensity(0), auto_shutdown=AutoShutdown.ANY_SIGNIFICANT)
+    directive = Directive.ESCALATE if way == "it escalates" else Directive.RESTART
+    driver = Driver([], options, policies=table(directive), slow=True)
+    significant = way == "its significant child has ended"
+    first = child("a", Restart.TEMPORARY if significant else Restart.PERMANENT, significant=significant)
+    driver.send(StartChild(first, 1))
+    driver.proceed()
+    driver.send(StartChild(child("b"), 2))
+    driver.exit("a", CRASHED)
+    assert (len(driver.ended), driver.live, driver.states()) == (1, {}, {})
+    refused = driver.answers[2]
+    assert isinstance(refused, StartFailed)
+    assert isinstance(refused.error, StartAborted)
 
 
 def test_a_dynamic_supervisor_forgets_a_child_that_ended_and_has_nothing_to_restart() -> None:
