@@ -141,9 +141,8 @@ class Hearing:
         if result.text == shown.result.text:
             shown.result = result
         else:
-            self._shown = _Shown(
-                result, processed, now, began=shown.began, is_prompt=is_prompt, forced=shown.forced
-            )  # fmt: skip
+            began, forced = shown.began, shown.forced
+            self._shown = _Shown(result, processed, now, began=began, is_prompt=is_prompt, forced=forced)
 
     def _promote(self, shown: _Shown, *, reach: int) -> Heard:
         text, words = shown.result.text, shown.result.words

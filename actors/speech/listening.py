@@ -78,7 +78,7 @@ class Listening:
         self._finished = False
         self._timers = timers
         self._timer: Timer | None = None
-        self._tasks: TaskGroup
+        self._tasks: TaskGroup  # while it runs
 
     async def run(self) -> Outcome:
         """Listen to the end.
@@ -170,8 +170,9 @@ class Listening:
             self.outcome = Outcome.RETIRED
             return
         await self._report(self._hearing.leftover())
-        await self._session.send(StreamDrained(self._number, self._cursor.position))
-        self._end(Outcome.ALL_HEARD if self._cursor.at_end else Outcome.NEXT)
+        if self.outcome is None:
+            await self._session.send(StreamDrained(self._number, self._cursor.position))
+            self._end(Outcome.ALL_HEARD if self._cursor.at_end else Outcome.NEXT)
 
     async def _report(self, heard: Heard | None) -> None:
         if heard is None or self.outcome is not None or self.retired:

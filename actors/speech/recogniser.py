@@ -64,7 +64,8 @@ class _Life:
         self._pool = pool
         self._timers = timers
         self._tasks = tasks
-        self._moving = False
+        self._moving = False  # a stream is being opened beside the present one …
+        self._opening: anyio.CancelScope  # … in here
         self._move_from = 0.0  # not before
 
     async def listen(self, before: Listening | None = None) -> None:
