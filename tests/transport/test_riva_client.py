@@ -399,6 +399,16 @@ async def test_an_old_answer_serves_until_it_is_renewed(server: RivaServer) -> N
     assert server.questions == 3
 
 
+async def test_a_server_that_has_nothing_loaded_yet_is_asked_again_by_the_next_stream(server: RivaServer) -> None:
+    loaded, server.models = server.models, {}
+    async with RivaBackend(server.endpoint()) as backend:
+        assert type(await failure_of(backend)) is errors.BackendNotReady
+        server.models = loaded
+        async with backend.open(CONFIG, label="s1"):
+            pass
+    assert server.questions == 2
+
+
 async def test_a_probe_asks_every_time_and_wants_a_model(server: RivaServer) -> None:
     async with RivaBackend(server.endpoint()) as backend:
         await backend.probe()

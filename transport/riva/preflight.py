@@ -65,12 +65,12 @@ class Preflight:
     """Asks once for everybody: callers that come while the question is out share its answer.
 
     An answer that is too old still serves while it is asked for again: a stream that takes over from a broken one
-    elsewhere should not wait for it. Only after a failure is there no answer without asking.
+    elsewhere should not wait for it. Only after a failure, or while nothing is loaded yet, is there no answer without
+    asking.
 
     Args:
         ask: asks the endpoint; must return its failure instead of raising it, so that each caller can raise
-        an
-            exception of its own.
+            an exception of its own.
         max_age: seconds for which an answer is given again without asking.
     """
 
@@ -113,7 +113,7 @@ class Preflight:
         self._asking = None
         if not task.cancelled() and task.exception() is None:
             answer = task.result()
-            self._models = answer if isinstance(answer, Models) else None
+            self._models = answer if isinstance(answer, Models) and answer.models else None
 
 
 def _model(name: str, parameters: dict[str, str]) -> Model:

@@ -8,8 +8,8 @@ a call is read in this order; the first that says something decides:
 2. how far it had come, which is the `Phase` that goes into step 6;
 3. the innermost of the codes that proxies wrap into each other;
 4. the texts that are known;
-5. a status that grpc.aio has lost: a stream that had no answer yet asks the endpoint again, and takes the status of that answer;
-   where that is fine, the stream was lost, and no more can be known;
+5. a status that grpc.aio has lost: a stream that had no answer yet asks the endpoint again, and takes the status of
+   that answer; where that is fine, the stream was lost, and no more can be known;
 6. the code, together with the phase;
 7. nothing: `UnclassifiedError`, whose log line brings the backend's own words.
 """
