@@ -28,6 +28,7 @@ from tests.transport.riva_server import (
     reject,
 )
 from transport.riva import Endpoint, RivaBackend, RivaStream
+from transport.riva import stream as stream_module
 from transport.riva.status import Phase, speech_error
 from transport.riva.watch import Watch
 
@@ -205,8 +206,14 @@ REJECTIONS = [
 @pytest.mark.parametrize(("code", "text", "error"), REJECTIONS)
 @pytest.mark.parametrize("after", [1, 2, 5])
 async def test_a_rejection_while_audio_flows_keeps_its_status(
-    server: RivaServer, code: grpc.StatusCode, text: str, error: type[SpeechError], after: int
+    server: RivaServer,
+    code: grpc.StatusCode,
+    text: str,
+    error: type[SpeechError],
+    after: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(stream_module, "_STATUS_TIMEOUT", 10.0)  # a busy machine's threads may be late
     server.script = reject(code, text, after=after)
     async with RivaBackend(server.endpoint()) as backend:
         for _ in range(8):  # grpc.aio alone would lose most of these statuses
