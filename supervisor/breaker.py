@@ -54,6 +54,8 @@ class Breaker:
         probe_time: seconds after which a probe that has neither failed nor been proven no longer keeps others
             from trying.
         spread: those held back behind a probe ask again within this time, so that they come back one by one.
+        calm: seconds from a proven probe's try on, after which its pauses begin with the shortest again; until then
+            a breaker that closes and opens by turns stays open longer each time.
         random: numbers in [0, 1).
     """
 
@@ -66,10 +68,13 @@ class Breaker:
         proven_after: float = 2.0,
         probe_time: float = 30.0,
         spread: float = 2.0,
+        calm: float = 0.0,
         random: Callable[[], float] = random.random,
     ) -> None:
-        if not (0 <= proven_after <= probe_time and spread > 0):
-            raise InvalidSpec("invalid_breaker", f"breaker {name!r}: 0 <= proven_after <= probe_time, and 0 < spread")
+        if not (0 <= proven_after <= probe_time and spread > 0 and calm >= 0):
+            raise InvalidSpec(
+                "invalid_breaker", f"breaker {name!r}: 0 <= proven_after <= probe_time, 0 < spread, and 0 <= calm"
+            )
         self.name = name
         self.state = BreakerState.CLOSED
         self.proven_after = proven_after
@@ -77,12 +82,14 @@ class Breaker:
         self._pause = pause
         self._probe_time = probe_time
         self._spread = spread
+        self._calm = calm
         self._random = random
         self._failures = Window(threshold)
-        self._pauses = 0  # since it was last closed
+        self._pauses = 0  # since it was last closed for long enough
         self._open_until = 0.0
         self._probe: object = None
         self._probe_until = 0.0
+        self._calm_at = 0.0
 
     def ask(self, who: object, now: float) -> float:
         """0.0 if `who` may try at `now`; else the seconds after which to ask again."""
@@ -96,7 +103,18 @@ class Breaker:
             return self._spread * (1.0 - self._random())
         self._probe = who
         self._probe_until = now + self._probe_time
+        self._calm_at = now + self._calm
         return 0.0
+
+    def free_in(self, now: float) -> float:
+        """Seconds until somebody new may try: 0.0 if now. Unlike `ask` it makes nobody the probe."""
+        match self.state:
+            case BreakerState.CLOSED:
+                return 0.0
+            case BreakerState.OPEN:
+                return max(0.0, self._open_until - now)
+            case BreakerState.HALF_OPEN:
+                return 0.0 if self._probe is None else max(0.0, self._probe_until - now)
 
     def is_probe(self, who: object) -> bool:
         return self._probe == who
@@ -109,12 +127,23 @@ class Breaker:
             return self._open(Cause.PROBE_FAILED, now)
         return None  # one that was up when the trouble began: it tells nothing new
 
+    def trip(self, now: float, seconds: float | None = None) -> float:
+        """Open it, or keep it open, whatever was counted, for so many seconds or the usual pause; the seconds left."""
+        if self.state is BreakerState.OPEN:
+            self._open_until = max(self._open_until, now + (seconds or 0.0))
+            return self._open_until - now
+        cause = Cause.TOO_MANY_FAILURES if self.state is BreakerState.CLOSED else Cause.PROBE_FAILED
+        return self._open(cause, now, seconds)
+
+    def hurry(self, now: float) -> None:
+        """What is waited for seems to be there again: if it is open, its pause is over."""
+        self._open_until = min(self._open_until, now)
+
     def proven(self, who: object) -> bool:
         """`who` has lived long enough. True if it was the probe, and the breaker is closed now."""
         if self._probe != who:
             return False
         self._move(Cause.PROBE_PROVEN)
-        self._pauses = 0
         self._failures = Window(self._threshold)
         self._probe = None
         return True
@@ -124,9 +153,12 @@ class Breaker:
         if self._probe == who:
             self._probe = None
 
-    def _open(self, cause: Cause, now: float) -> float:
+    def _open(self, cause: Cause, now: float, seconds: float | None = None) -> float:
         self._move(cause)
-        seconds = self._pause.bound(self._pauses) * (1.0 - self._random() / 2)
+        if cause is Cause.TOO_MANY_FAILURES and now >= self._calm_at:
+            self._pauses = 0
+        if seconds is None:
+            seconds = self._pause.bound(self._pauses) * (1.0 - self._random() / 2)
         self._pauses += 1
         self._open_until = now + seconds
         self._probe = None

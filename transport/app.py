@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,8 +15,7 @@ from actors.hosting import actor_child
 from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.messages import CacheMessage
-from actors.speech.policies import SPEECH_POLICIES
-from actors.speech.pool import BackendPool
+from actors.speech.policies import SERVER_POLICIES
 from actors.speech.ports import RecognitionBackend, Tier
 from actors.speech.record import SessionRecord
 from actors.speech.session import SessionActor
@@ -24,19 +23,19 @@ from actors.speech.sessions import Sessions
 from actors.speech.transcript_cache import MAILBOX, TranscriptCache
 from supervisor.errors import Path as TreePath
 from supervisor.errors import StartFailed
-from supervisor.incarnation import Incarnation
-from supervisor.reports import ChildFailed, ChildStarted, Event
+from supervisor.reports import ChildFailed, ChildStarted, Event, Exit
 from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
+from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
-from transport.logs import log_event
+from transport.logs import log_event, log_pool_event
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
-from transport.settings import Cache, Embedded, Inject, Settings
+from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -71,13 +70,18 @@ class App:
         self._listener = listener
         self.faults = _faults(settings.inject)
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
-        self._backends = [RivaBackend(endpoint) for endpoint in self._endpoints(settings)]
-        self.pool = BackendPool(self._recognition_backends())
+        self.backends = Backends(
+            self._endpoints(settings),
+            lambda: self.tree.value("backends"),
+            listener=log_pool_event,
+            disguise=self._disguised,
+        )
+        self.pool = self.backends.pool
         self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
-            max_sessions=settings.session.max_sessions or self.pool.capacity,
+            max_sessions=settings.session.max_sessions,
             log_seconds=settings.session.log_seconds,
             spool_seconds=settings.session.spool_seconds,
             spool_dir=settings.session.spool_dir,
@@ -89,7 +93,7 @@ class App:
             self._children(settings),
             name="voxtree",
             intensity=BUDGET,
-            policies=SPEECH_POLICIES,
+            policies=SERVER_POLICIES,
             on_event=self._on_event,
             on_leak=on_leak,
         )
@@ -99,11 +103,25 @@ class App:
         """Where clients connect, once the tree runs."""
         return self.front_door.url
 
+    async def reload(self, settings: Settings) -> Changes:
+        """Use the backends of other settings; nothing else of them. No session is dropped.
+
+        Raises:
+            SettingsError: they cannot be used; everything is as it was then.
+        """
+        endpoints = self._endpoints(settings)
+        if not endpoints:
+            raise SettingsError("no backends are left, and the embedded recogniser does not run: that needs a restart")
+        try:
+            return await self.backends.reconfigure(endpoints)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
     def _endpoints(self, settings: Settings) -> list[Endpoint]:
         if self.embedded is None:
             return list(settings.backends)
         embedded = Endpoint(
-            name="embedded",
+            name=EMBEDDED_NAME,
             address=self.embedded.address,
             tier=Tier.EMBEDDED,
             max_streams=self.embedded.max_streams,
@@ -115,40 +133,31 @@ class App:
         )
         return [*settings.backends, embedded]
 
-    def _recognition_backends(self) -> Sequence[RecognitionBackend]:
-        if self.faults is None:
-            return self._backends
-        return [FaultyBackend(backend, self.faults) for backend in self._backends]
+    def _disguised(self, backend: RivaBackend) -> RecognitionBackend:
+        return backend if self.faults is None else FaultyBackend(backend, self.faults)
 
     def _session_actor(self, record: SessionRecord) -> SessionActor:
         return SessionActor(record) if self.faults is None else FaultySessionActor(record, self.faults)
 
     def _children(self, settings: Settings) -> list[Child]:
-        children = [Child("embedded", self.embedded.run)] if self.embedded is not None else []
+        children = [Child(EMBEDDED_NAME, self.embedded.run)] if self.embedded is not None else []
         return [
             Child("watchdog", Watchdog().run),
             *children,
-            Child("backends", self._hold_channels),
+            self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
             Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
         ]
 
-    async def _hold_channels(self, *, task_status: Incarnation) -> None:
-        async with AsyncExitStack() as channels:
-            for backend in self._backends:
-                await channels.enter_async_context(backend)
-            task_status.started()
-            await task_status.stop_requested()
-
     def _on_event(self, event: Event) -> None:
         log_event(event)
-        if event.path == (self.tree.name, "embedded"):
+        if event.path == (self.tree.name, EMBEDDED_NAME):
             match event:
-                case ChildFailed():
-                    self.pool.down("embedded")
+                case ChildFailed(exit=Exit(error=SpeechError() as error)):
+                    self.pool.down(EMBEDDED_NAME, error)
                 case ChildStarted():
-                    self.pool.back("embedded")
+                    self.pool.ready(EMBEDDED_NAME)
         if self._listener is not None:
             self._listener(event)
 

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import logging
 import time
+from enum import Enum
 from typing import Any
 
 import msgspec
 
-from actors.speech.catalogue import Severity
+from actors.speech.backends.events import (
+    AdmissionLowered,
+    BackendDown,
+    BackendDrained,
+    BackendJoined,
+    BackendLeft,
+    BackendRests,
+    BackendUndrained,
+    BackendUp,
+    BreakerClosed,
+    BreakerOpened,
+    PoolEvent,
+    QuotaFreed,
+    QuotaSpent,
+    SessionMoved,
+)
+from actors.speech.catalogue import CATALOGUE, Severity
 from actors.speech.errors import SpeechError
 from supervisor.logs import LogListener
 from supervisor.reports import (
@@ -25,6 +42,7 @@ from supervisor.reports import (
 from transport.settings import Log
 
 logger = logging.getLogger("voxtree.supervision")
+backends_logger = logging.getLogger("voxtree.backends")
 
 _LEVELS = {
     Severity.INFO: logging.INFO,
@@ -64,6 +82,45 @@ def log_event(event: Event) -> None:
             logger.log(level, "%s failed: %s", path, error, extra={"path": path, "code": error.code})
         case _:
             _log_other(event)
+
+
+def log_pool_event(event: PoolEvent) -> None:
+    """What happened to a backend; errors at the catalogue's level, a session's moves only for those who debug."""
+    facts = {name: getattr(event, name) for name in event.__struct_fields__}
+    code = facts.get("code")
+    level = _LEVELS[CATALOGUE[code].severity] if code is not None else _POOL_LEVELS.get(type(event), logging.INFO)
+    backends_logger.log(level, _POOL_TEXTS[type(event)].format(**facts), extra=_extra(facts))
+
+
+_POOL_LEVELS: dict[type[PoolEvent], int] = {
+    AdmissionLowered: logging.WARNING,
+    QuotaSpent: logging.WARNING,
+    SessionMoved: logging.DEBUG,
+}
+_POOL_TEXTS: dict[type[PoolEvent], str] = {
+    BackendJoined: "backend {name} is configured",
+    BackendDrained: "backend {name} gets no new streams",
+    BackendUndrained: "backend {name} gets streams again",
+    BackendLeft: "backend {name} has no streams left",
+    BackendUp: "backend {name} works",
+    BackendDown: "backend {name} is down: {detail}",
+    BackendRests: "backend {name} gets no new streams for {seconds:.3g} s: {code}",
+    AdmissionLowered: "backend {name} gets at most {streams} streams for a while",
+    BreakerOpened: "backend {name} failed too often ({code}): no streams for {seconds:.3g} s, then one that tries",
+    BreakerClosed: "backend {name} has proved itself",
+    QuotaSpent: "the quota {key} is used up: nothing is asked of it for {seconds:.3g} s",
+    QuotaFreed: "the quota {key} grants streams again",
+    SessionMoved: "session {session} moved from {source} to {target}",
+}
+
+
+def _extra(facts: dict[str, Any]) -> dict[str, Any]:
+    """`name` is what a log record calls its logger."""
+    return {
+        "backend" if name == "name" else name: value.value if isinstance(value, Enum) else value
+        for name, value in facts.items()
+        if name != "detail"
+    }
 
 
 class JsonFormatter(logging.Formatter):

@@ -17,6 +17,7 @@ from transport.riva.channel import Endpoint
 __all__ = ["Cache", "Embedded", "Inject", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
 
 PREFIX = "VOXTREE__"  # VOXTREE__SERVER__PORT=9000
+EMBEDDED_NAME = "embedded"  # of the recogniser that comes with voxtree, among the backends
 CONFIG = "VOXTREE_CONFIG"  # the file, when --config names none
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -136,6 +137,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name, times in Counter(backend.name for backend in self.backends).items():
             if times > 1:
                 raise ValueError(f"backends: {times} are named {name!r}, each needs a name of its own")
+        if self.uses_embedded and any(backend.name == EMBEDDED_NAME for backend in self.backends):
+            raise ValueError(f"backends: the name {EMBEDDED_NAME!r} is the embedded recogniser's, choose another")
         if self.embedded.enabled is False and not self.backends:
             raise ValueError("embedded.enabled is false and there are no backends: nothing could recognise speech")
 

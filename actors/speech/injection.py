@@ -19,7 +19,7 @@ from actors.base import handler
 from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SpeechError
 from actors.speech.messages import SessionMessage
-from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, RecognitionStream
+from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, RecognitionStream, Tier
 from actors.speech.record import SessionRecord, State
 from actors.speech.session import SessionActor
 from actors.speech.sessions import BUSY_RETRY
@@ -139,14 +139,23 @@ class Faults:
 class FaultyBackend:
     """A backend whose streams also fail by chance: when they are opened, and with the audio they are sent."""
 
+    name: str
+    tier: Tier
+    max_streams: int
+    catch_up: float
+    max_stream_age: float
+    quota_key: str
+
     def __init__(self, backend: RecognitionBackend, faults: Faults) -> None:
-        self.name = backend.name
-        self.tier = backend.tier
-        self.max_streams = backend.max_streams
-        self.catch_up = backend.catch_up
-        self.max_stream_age = backend.max_stream_age
         self._backend = backend
         self._faults = faults
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._backend, name)  # as it is at the moment: a new configuration may change it
+
+    async def probe(self) -> None:
+        """See `RecognitionBackend.probe`."""
+        await self._backend.probe()
 
     @asynccontextmanager
     async def open(self, config: RecognitionConfig, *, label: str) -> AsyncGenerator[FaultyStream, None]:

@@ -159,6 +159,7 @@ class Listening:
     async def _read(self) -> None:
         try:
             async for result in self._stream:
+                self._lease.answered()
                 if not self.retired:
                     now = anyio.current_time()
                     await self._report(self._hearing.heard(result, now))

@@ -89,6 +89,7 @@ class RecognitionBackend(Protocol):
         max_streams: streams we may hold there at the same time.
         catch_up: how many times faster than real time it may be sent audio that has piled up.
         max_stream_age: seconds after which a stream is replaced, between two utterances.
+        quota_key: backends of the same key share a quota; while it is used up, none of them is asked for anything.
     """
 
     name: str
@@ -96,6 +97,7 @@ class RecognitionBackend(Protocol):
     max_streams: int
     catch_up: float
     max_stream_age: float
+    quota_key: str
 
     def open(self, config: RecognitionConfig, *, label: str) -> AbstractAsyncContextManager[RecognitionStream]:
         """Open a stream; leaving the context cancels whatever is still running. `label` names it in the backend's log.
@@ -104,6 +106,13 @@ class RecognitionBackend(Protocol):
             SpeechError: with the code that says what happened, and the endpoint's name.
         """
         ...
+
+    async def probe(self) -> None:
+        """Ask it whether it could take a stream now: a real question to whatever would recognise, not to its host.
+
+        Raises:
+            SpeechError: what is wrong with it.
+        """
 
 
 class Utterance(msgspec.Struct, frozen=True):

@@ -81,7 +81,7 @@ class _Life:
         listening: Listening | None = None
         try:
             async with (
-                self._pool.lease(on_wait=self._waiting) as lease,
+                self._pool.lease(record.session_id, record.config, on_wait=self._waiting) as lease,
                 lease.backend.open(_with_progress(record.config), label=f"{record.session_id}/{number}") as stream,
             ):
                 if before is not None:

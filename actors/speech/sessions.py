@@ -145,7 +145,7 @@ class Sessions:
     Args:
         supervisor: gives the running supervisor that `child` describes.
         pool: where the sessions' recognisers get their backends.
-        max_sessions: how many may live at the same time.
+        max_sessions: how many may live at the same time; None: as many as the pool has streams for, then.
         log_seconds: unsettled audio a session holds in memory.
         spool_seconds: … and on disk, while no backend takes it.
         spool_dir: where on disk; None: the system's directory for temporary files.
@@ -158,7 +158,7 @@ class Sessions:
         supervisor: Callable[[], Supervisor],
         pool: BackendPool,
         *,
-        max_sessions: int,
+        max_sessions: int | None,
         log_seconds: float,
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
@@ -184,7 +184,7 @@ class Sessions:
 
     def ready(self) -> bool:
         """True while a new session would find a place."""
-        return len(self._live) < self._max_sessions
+        return len(self._live) < self._limit()
 
     async def open(self, session_id: str, config: RecognitionConfig) -> Session:
         """Begin a session; its first event is `Ready`.
@@ -195,8 +195,9 @@ class Sessions:
         """
         if session_id in self._live:
             raise SessionInUse()
-        if len(self._live) >= self._max_sessions:
-            raise ServerBusy(f"all {self._max_sessions} sessions are taken", retry_after=BUSY_RETRY)
+        if len(self._live) >= (limit := self._limit()):
+            why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
+            raise ServerBusy(why, retry_after=BUSY_RETRY)
         session = self._live[session_id] = Session(self._record(session_id, config))
         session.record.outbox.put(Ready(session_id=session_id, config=config))
         try:
@@ -218,6 +219,9 @@ class Sessions:
             spool_dir=self._spool_dir,
             cache=self._cache,
         )
+
+    def _limit(self) -> int:
+        return self._pool.capacity if self._max_sessions is None else self._max_sessions
 
     def _tree(self, session: Session) -> Child:
         record, ref = session.record, session.ref

@@ -137,6 +137,11 @@ class FakeBackend:
         delay: seconds that each result takes.
         opening: asked for the seconds that the stream of this number takes to open.
         habits: of all its streams, or of the stream of this number.
+        quota_key: its name if empty.
+        answer: what it says to the question whether it works: None if so, else what is wrong. May be replaced.
+
+    Attributes:
+        asked: the times of those questions.
     """
 
     def __init__(
@@ -150,8 +155,13 @@ class FakeBackend:
         opening: Callable[[int], float] = lambda stream: 0.0,
         habits: Habits | Callable[[int], Habits] = USUAL,
         max_stream_age: float = float("inf"),
+        quota_key: str = "",
+        answer: Callable[[], SpeechError | None] = lambda: None,
     ) -> None:
         self.name = name
+        self.quota_key = quota_key or name
+        self.answer = answer
+        self.asked: list[float] = []
         self.tier = tier
         self.max_streams = room
         self.catch_up = 4.0
@@ -179,6 +189,12 @@ class FakeBackend:
         finally:
             stream.close()
             self.live -= 1
+
+    async def probe(self) -> None:
+        self.asked.append(anyio.current_time())
+        await anyio.lowlevel.checkpoint()
+        if (error := self.answer()) is not None:
+            raise error
 
 
 class FakeStream:

@@ -25,6 +25,7 @@ from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, Stat
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.sessions import Session, Sessions
+from supervisor.spec import Child
 from supervisor.testing import virtual_backend
 from supervisor.tree import Supervisor
 from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, speech
@@ -46,7 +47,7 @@ async def running(
         log_seconds=60.0,
         spool_seconds=spool_seconds,
     )
-    tree = Supervisor([sessions.child()])
+    tree = Supervisor([Child("pool", pool.run), sessions.child()])
     async with tree:
         yield sessions
 
@@ -167,7 +168,8 @@ async def test_a_long_outage_is_bridged_on_disk_while_the_speaker_goes_on() -> N
 
 async def test_an_outage_past_all_bounds_costs_the_oldest_words_and_says_exactly_which() -> None:
     pcm = b"".join(speech(first, 20) for first in range(1, 1200, 20))
-    async with running(FakeBackend(fail=down_until(200.0)), spool_seconds=60.0) as sessions:
+    down = down_until(200.0)
+    async with running(FakeBackend(fail=down, answer=lambda: down(0, 0)), spool_seconds=60.0) as sessions:
         events = await converse(await sessions.open("s1", CONFIG), pcm)
     gaps = [event for event in events if isinstance(event, Gap)]
     assert_tiled(events, len(pcm) // 2)

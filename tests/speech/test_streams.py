@@ -10,7 +10,6 @@ import pytest
 
 from actors.speech.errors import ConnectionFailed, SpeechError, StreamLost
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
-from actors.speech.pool import REST_FIRST, Lease
 from actors.speech.ports import Tier
 from actors.speech.silence import FILL_AFTER, KEEP_ALIVE
 from tests.speech.fakes import PAUSE, RATE, FakeBackend, Habits, speech
@@ -128,20 +127,16 @@ async def test_an_old_stream_makes_room_for_the_next_one_only_when_it_is_very_ol
 
 
 @pytest.mark.parametrize("opening", [0.0, 1.0])
-async def test_a_stream_that_the_pool_wants_elsewhere_moves_at_the_end_of_its_utterance(
-    monkeypatch: pytest.MonkeyPatch, opening: float
-) -> None:
-    asked: list[str] = []
-
-    def should_move(lease: Lease) -> bool:
-        asked.append(lease.backend.name)
-        return lease.backend.tier is Tier.FALLBACK
-
-    monkeypatch.setattr(Lease, "should_move", should_move)
+async def test_a_stream_that_the_pool_wants_elsewhere_moves_at_the_end_of_its_utterance(opening: float) -> None:
     down = True
-    primary = FakeBackend("primary", fail=lambda *_: StreamLost() if down else None, opening=lambda _: opening)
+
+    def trouble() -> SpeechError | None:
+        return StreamLost() if down else None
+
+    primary = FakeBackend("primary", fail=lambda *_: trouble(), answer=trouble, opening=lambda _: opening)
     fallback = FakeBackend("fallback", tier=Tier.FALLBACK)
     async with running(primary, fallback) as sessions:
+        await anyio.sleep(1.0)  # the pool has found out who works
         session = await sessions.open("s1", CONFIG)
 
         async def recover() -> None:
@@ -151,12 +146,12 @@ async def test_a_stream_that_the_pool_wants_elsewhere_moves_at_the_end_of_its_ut
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(recover)
-            events = await converse(session, utterances(10))
-    assert words(events) == numbers(1, 100)
+            events = await converse(session, utterances(40))
+    assert words(events) == numbers(1, 400)
     assert {final.source for final in finals(events)[-4:]} == {Tier.PRIMARY}
     assert finals(events)[1].source is Tier.FALLBACK
-    assert states(events)[1:] == ["degraded", "streaming"]
-    assert len(asked) == len(finals(events))
+    assert states(events) == ["degraded", "streaming"]
+    assert primary.opened == 1
 
 
 async def test_a_stream_that_fails_while_it_is_being_replaced_is_recovered_from() -> None:
@@ -274,4 +269,4 @@ async def test_a_client_that_sends_nothing_is_told_in_time_that_its_words_are_la
         await session.stop()
         assert words(await told(session)) == "1 2 3"
     assert times["delayed"] - times["recovering"] == pytest.approx(3.0)
-    assert times["streaming"] - times["recovering"] == pytest.approx(30.0 + REST_FIRST)
+    assert times["streaming"] - times["recovering"] == pytest.approx(30.0, abs=2.0)

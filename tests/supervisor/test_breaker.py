@@ -81,6 +81,47 @@ def test_old_failures_tell_nothing_new_while_it_is_not_closed() -> None:
     assert (made.state, made.is_probe("a")) == (HALF_OPEN, True)
 
 
+def test_it_can_be_opened_whatever_was_counted_for_as_long_as_is_known() -> None:
+    made = breaker()
+    assert (made.trip(1.0, 7.0), made.state, made.free_in(1.0)) == (7.0, OPEN, 7.0)
+    assert (made.trip(2.0, 3.0), made.trip(2.0, 9.0)) == (6.0, 9.0)  # never sooner than was said before
+    made.ask("a", 11.0)
+    assert (made.trip(11.0), made.state) == (8.0, OPEN)  # by itself: as after any probe that failed
+
+
+def test_a_pause_can_be_over_before_its_time() -> None:
+    made = opened()
+    made.hurry(1.0)
+    assert (made.state, made.free_in(1.0), made.ask("a", 1.0)) == (OPEN, 0.0, 0.0)
+
+
+def test_whether_somebody_new_may_try_can_be_asked_without_trying() -> None:
+    made = breaker()
+    assert made.free_in(0.0) == 0.0
+    made.trip(0.0, 4.0)
+    assert (made.free_in(1.0), made.free_in(4.0), made.state) == (3.0, 0.0, OPEN)
+    made.ask("a", 4.0)
+    assert made.free_in(5.0) == 29.0
+    made.release("a")
+    assert (made.free_in(5.0), made.state) == (0.0, HALF_OPEN)
+
+
+def test_one_that_closes_and_opens_by_turns_stays_open_longer_each_time() -> None:
+    made = Breaker("b", threshold=Intensity(0, 1.0), pause=Backoff(1.0, 2.0, 8.0), calm=60.0, random=lambda: 0.0)
+
+    def pause_after(seconds: float) -> float | None:
+        nonlocal now
+        made.hurry(now)
+        made.ask("a", now)
+        made.proven("a")
+        now += seconds
+        return made.failed("a", now)
+
+    now = 0.0
+    assert made.failed("a", now) == 1.0
+    assert [pause_after(seconds) for seconds in (1.0, 59.0, 60.0)] == [2.0, 4.0, 1.0]
+
+
 @pytest.mark.parametrize("lost", ["released", "out of time"])
 def test_a_probe_that_is_lost_makes_room_for_the_next(lost: str) -> None:
     made, now = opened(), 4.0
@@ -100,7 +141,10 @@ def test_a_move_that_is_not_in_the_table_is_a_defect() -> None:
         breaker()._move(Cause.PROBE_PROVEN)
 
 
-@pytest.mark.parametrize("options", [{"proven_after": -1.0}, {"proven_after": 5.0, "probe_time": 4.0}, {"spread": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"proven_after": -1.0}, {"proven_after": 5.0, "probe_time": 4.0}, {"spread": 0.0}, {"calm": -1.0}],
+)
 def test_a_breaker_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec):
         Breaker("b", **options)

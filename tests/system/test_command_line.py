@@ -187,6 +187,32 @@ async def test_a_signal_lets_a_session_have_its_last_words(number: signal.Signal
             assert await process.wait() == 0
 
 
+async def test_a_hangup_reads_the_settings_again_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "voxtree.toml"
+    a, b = (f"[[backends]]\nname = '{name}'\naddress = '127.0.0.1:1'\n" for name in "ab")
+    config.write_text(a)
+    async with server("--config", str(config)) as (process, _):
+        for text, answer in (
+            ("[[backends]", "settings are not reloaded, all goes on as before: "),
+            (b, "settings reloaded: backends added b; removed a"),
+            (b + "[log]\nlevel = 'debug'\n", "a changed setting needs a restart: log.level"),
+        ):
+            config.write_text(text)
+            process.send_signal(signal.SIGHUP)
+            await said(process, answer)
+        process.terminate()
+        async with asyncio.timeout(TIMEOUT):
+            assert await process.wait() == 0
+
+
+async def said(process: asyncio.subprocess.Process, text: str) -> None:
+    """Wait until the process has logged something."""
+    assert process.stderr is not None
+    async with asyncio.timeout(TIMEOUT):
+        while text not in (line := (await process.stderr.readline()).decode()):
+            assert line, "the process ended"
+
+
 async def test_a_killed_server_leaves_no_recogniser_behind() -> None:
     async with server() as (process, url):
         await converse(url)

@@ -7,21 +7,29 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self
 
 import grpc
+from riva.client.proto import health_pb2
 from riva.client.proto import riva_asr_pb2 as pb
 from riva.client.proto import riva_asr_pb2_grpc as rpc
+from riva.client.proto.health_pb2_grpc import HealthServicer, add_HealthServicer_to_server
 
 from transport.riva import Endpoint
 
 Requests = AsyncIterator[pb.StreamingRecognizeRequest]
 Script = Callable[[Requests, Any], AsyncIterator[pb.StreamingRecognizeResponse]]
 
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 ENGLISH = {"type": "online", "language_code": "en-US"}
 
 
 class RivaServer(rpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
     """Serves while its context is entered.
 
+    Args:
+        port: 0 for one that the system picks.
+        health: what its health service says; None: it has none.
+
     Attributes:
+        checks: how often its health was asked for.
         script: what a stream answers; may be replaced between streams.
         models: what the server says it has loaded, by name.
         questions: how often it was asked for that.
@@ -32,7 +40,9 @@ class RivaServer(rpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         busy, idle: set while one is, and while none is.
     """
 
-    def __init__(self, script: Script | None = None, **options: Any) -> None:
+    def __init__(
+        self, script: Script | None = None, *, port: int = 0, health: int | None = None, **options: Any
+    ) -> None:
         self.script = script or echo
         self.models: Mapping[str, Mapping[str, str]] = {"conformer-en": ENGLISH}
         self.refusal: tuple[grpc.StatusCode, str] | None = None
@@ -46,10 +56,14 @@ class RivaServer(rpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         self.idle.set()
         self.grpc = grpc.aio.server(options=[(f"grpc.{key}", value) for key, value in options.items()])
         rpc.add_RivaSpeechRecognitionServicer_to_server(self, self.grpc)
-        self.port = 0
+        self.health = health
+        self.checks = 0
+        if health is not None:
+            add_HealthServicer_to_server(_Health(self), self.grpc)
+        self.port = port
 
     async def __aenter__(self) -> Self:
-        self.port = self.grpc.add_insecure_port("127.0.0.1:0")
+        self.port = self.grpc.add_insecure_port(f"127.0.0.1:{self.port}")
         await self.grpc.start()
         return self
 
@@ -96,6 +110,15 @@ class RivaServer(rpc.RivaSpeechRecognitionServicer):  # type: ignore[misc]
         async for request in requests:
             self.requests.append(request)
             yield request
+
+
+class _Health(HealthServicer):  # type: ignore[misc]
+    def __init__(self, server: RivaServer) -> None:
+        self._server = server
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        self._server.checks += 1
+        return health_pb2.HealthCheckResponse(status=self._server.health)
 
 
 async def echo(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:

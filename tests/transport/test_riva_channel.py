@@ -14,7 +14,7 @@ from actors.speech import errors
 from actors.speech.ports import RecognitionConfig, Tier
 from tests.transport.riva_server import RivaServer
 from transport.riva import Endpoint, RivaBackend
-from transport.riva.channel import credentials
+from transport.riva.channel import connection, credentials
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,21 @@ def test_usable_certificates_are_credentials(pem: Mapping[str, str]) -> None:
         ca_file=pem["localhost.pem"], cert_file=pem["other.pem"], key_file=pem["other.key"],
     )  # fmt: skip
     assert isinstance(credentials(endpoint), grpc.ChannelCredentials)
+
+
+def test_only_endpoints_that_agree_in_all_a_channel_is_made_of_can_share_one(pem: Mapping[str, str]) -> None:
+    folder = Path(pem["localhost.pem"]).parent
+    ours = folder / "ours.pem"
+    ours.write_bytes(Path(pem["localhost.pem"]).read_bytes())
+    endpoint = Endpoint(name="a", address="localhost:1", tls=True, ca_file=str(ours))
+    before = connection(endpoint)
+    assert connection(msgspec.structs.replace(endpoint, max_streams=1, metadata={"k": "v"})) == before
+    assert connection(msgspec.structs.replace(endpoint, address="localhost:2")) != before
+    ours.write_bytes(Path(pem["other.pem"]).read_bytes())  # exchanged under the same name
+    assert connection(endpoint) != before
+    ours.unlink()
+    with pytest.raises(ValueError, match=r"endpoint 'a': ca_file .* cannot be used: No such file"):
+        connection(endpoint)
 
 
 def server_credentials(pem: Mapping[str, str], client: str) -> Any:

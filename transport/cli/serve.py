@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 import anyio
@@ -16,6 +16,7 @@ from supervisor.errors import Path
 from transport.app import App, serving
 from transport.cli.common import add_settings_arguments, loaded_settings
 from transport.logs import configure
+from transport.reload import reload
 from transport.settings import Settings
 
 LEAKED = 1  # exit code
@@ -26,25 +27,40 @@ of what the number is the probability.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first."
+    parser.description = (
+        "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first. "
+        "SIGHUP reads the settings again and uses the backends in them."
+    )
     add_settings_arguments(parser, host="server.host", port="server.port", inject="inject.rates")
     parser.epilog = _INJECTION
 
 
 def run(args: argparse.Namespace) -> int:
-    settings = loaded_settings(args).settings
+    def load() -> Settings:
+        return loaded_settings(args).settings
+
+    settings = load()
     configure(settings.log)
-    asyncio.run(_serve(settings))
+    asyncio.run(_serve(settings, load))
     return 0
 
 
-async def _serve(settings: Settings) -> None:
-    with _until_signalled():
+async def _serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    with _until_signalled(), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         if sys.stderr.isatty() and settings.uses_embedded:
             print("starting the embedded recogniser …", file=sys.stderr)
-        async with serving(settings, on_leak=_end_process) as app:
+        async with serving(settings, on_leak=_end_process) as app, anyio.create_task_group() as tasks:
             _welcome(app, settings)
+            tasks.start_soon(_reload_at, hangups, app, settings, load)
             await app.tree.wait()
+            tasks.cancel_scope.cancel()
+
+
+async def _reload_at(
+    hangups: AsyncIterator[signal.Signals], app: App, settings: Settings, load: Callable[[], Settings]
+) -> None:
+    async for _ in hangups:
+        settings = await reload(app, settings, load)
 
 
 @contextmanager

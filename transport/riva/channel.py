@@ -22,6 +22,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         ca_file: PEM of the authorities to trust instead of the system's.
         cert_file, key_file: PEM of our own certificate and its key, for mutual TLS; both or neither.
         metadata: headers of every call (`authorization`, `function-id`); the values count as secrets.
+        quota_key: endpoints that use up the same quota, as with one account's key, get the same name here: what one
+            of them is refused, none of them is asked for a while. Empty: a quota of its own.
         max_streams: streams held at the same time. Riva degrades past its capacity instead of refusing.
         catch_up: how many times faster than real time piled-up audio may be sent.
         model: used when a session names none; empty lets Riva pick by language.
@@ -49,6 +51,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     metadata: dict[str, str] = {}
+    quota_key: str = ""
     max_streams: int = 100
     catch_up: float = 4.0
     model: str = ""
@@ -79,6 +82,23 @@ def connect(endpoint: Endpoint) -> grpc.aio.Channel:
     if not endpoint.tls:
         return grpc.aio.insecure_channel(endpoint.address, options=OPTIONS)
     return grpc.aio.secure_channel(endpoint.address, credentials(endpoint), options=OPTIONS)
+
+
+def connection(endpoint: Endpoint) -> tuple[object, ...]:
+    """All that a channel is made of; endpoints that agree in it can share one. Certificates count by their content.
+
+    Raises:
+        ValueError: when a certificate file cannot be read.
+    """
+    files = {
+        field: getattr(endpoint, field)
+        for field in ("ca_file", "cert_file", "key_file")
+        if getattr(endpoint, field) is not None
+    }
+    contents: list[bytes] = []
+    for field, path in files.items():
+        _checked(endpoint, field, lambda path: contents.append(Path(path).read_bytes()), path)
+    return (endpoint.address, endpoint.tls, tuple(files), tuple(contents))
 
 
 def credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:

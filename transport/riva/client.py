@@ -11,10 +11,11 @@ from typing import Any, Self
 import grpc
 from riva.client.proto import riva_asr_pb2 as pb
 
-from actors.speech.errors import BackendNotReady, ConnectionFailed
+from actors.speech.errors import BackendNotReady, ConnectionFailed, SpeechError
 from actors.speech.ports import RecognitionConfig
-from transport.riva.channel import Endpoint, connect, credentials
+from transport.riva.channel import Endpoint, connect, connection, credentials
 from transport.riva.convert import config_request
+from transport.riva.health import Health
 from transport.riva.preflight import Models, Preflight, read_models
 from transport.riva.status import Phase, speech_error
 from transport.riva.stream import RivaStream, is_being_cancelled
@@ -40,17 +41,13 @@ class RivaBackend:
     def __init__(self, endpoint: Endpoint) -> None:
         if endpoint.tls:
             credentials(endpoint)  # a bad file should stop the start, not the first session
-        self.endpoint = endpoint
-        self.name = endpoint.name
-        self.tier = endpoint.tier
-        self.max_streams = endpoint.max_streams
-        self.catch_up = endpoint.catch_up
-        self.max_stream_age = endpoint.max_stream_age
-        self._metadata = tuple(endpoint.metadata.items())
+        self._connection = connection(endpoint)
         self._channel: grpc.aio.Channel | None = None
+        self._health = Health()
         self._watch = Watch()
         self._drains: set[asyncio.Task[None]] = set()
         self._preflight = Preflight(self._ask_models, max_age=endpoint.models_max_age)
+        self._use(endpoint)
 
     @asynccontextmanager
     async def open(self, config: RecognitionConfig, *, label: str) -> AsyncIterator[RivaStream]:
@@ -70,7 +67,7 @@ class RivaBackend:
             config,
             self.endpoint,
             self._watch,
-            diagnose=self.probe,
+            diagnose=self._require_models,
             on_failure=self._preflight.forget,
         )
         try:
@@ -104,14 +101,43 @@ class RivaBackend:
         ) from answer
 
     async def probe(self) -> None:
-        """Ask the endpoint a real question now. Raises what is wrong with it.
+        """Ask the endpoint whether it could take a stream: its health service, if it has one, then what it has loaded.
 
         Raises:
-            SpeechError: as `models`; `BackendNotReady` when it answers but has nothing loaded.
+            SpeechError: as `models`; `BackendNotReady` when it says that it does not serve, or has nothing loaded.
         """
-        models = await self.models(fresh=True)
-        if not models.models:
-            raise BackendNotReady("no model is loaded", endpoint=self.name)
+        await self._health.check(self._connected(), self.endpoint)
+        try:
+            await self._require_models()
+        except SpeechError:
+            self._health.forget()
+            raise
+
+    async def connections(self) -> AsyncIterator[bool]:
+        """True each time a connection to the endpoint is made, False when it is lost. Keeps connecting; never ends."""
+        was_ready = False
+        while True:
+            # Looked at, not waited for: a wait that is cancelled stays in Core, which goes on to report to its event
+            # loop when that is long closed. A look costs microseconds.
+            state = self._connected().get_state(try_to_connect=True)
+            if (state is grpc.ChannelConnectivity.READY) is not was_ready:
+                was_ready = not was_ready
+                yield was_ready
+            await asyncio.sleep(_LOOK_EVERY)
+
+    def fits(self, endpoint: Endpoint) -> bool:
+        """Whether these settings can be used on the connection that this backend has.
+
+        Raises:
+            ValueError: when a certificate file of theirs cannot be read.
+        """
+        same = (self.endpoint.name, self.endpoint.models_max_age) == (endpoint.name, endpoint.models_max_age)
+        return same and self._connection == connection(endpoint)
+
+    def adopt(self, endpoint: Endpoint) -> None:
+        """Use other settings, which `fits`, from the next stream and question on."""
+        self._preflight.forget()
+        self._use(endpoint)
 
     async def aclose(self) -> None:
         """Close the channel; streams still open end with `StreamLost`. It may be used again afterwards."""
@@ -135,6 +161,21 @@ class RivaBackend:
         task = asyncio.create_task(stream.drain())
         self._drains.add(task)
         task.add_done_callback(self._drains.discard)
+
+    def _use(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.name = endpoint.name
+        self.tier = endpoint.tier
+        self.max_streams = endpoint.max_streams
+        self.catch_up = endpoint.catch_up
+        self.max_stream_age = endpoint.max_stream_age
+        self.quota_key = endpoint.quota_key or endpoint.name
+        self._metadata = tuple(endpoint.metadata.items())
+
+    async def _require_models(self) -> None:
+        models = await self.models(fresh=True)
+        if not models.models:
+            raise BackendNotReady("no model is loaded", endpoint=self.name)
 
     def _start_call(self) -> Any:
         # Not through the stub: requests are handed over as bytes, serialised by `convert`.
@@ -160,3 +201,6 @@ class RivaBackend:
         if self._channel is None:
             self._channel = connect(self.endpoint)
         return self._channel
+
+
+_LOOK_EVERY = 0.1  # seconds; a connection is to be seen to be lost before the next session wants it
