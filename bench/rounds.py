@@ -158,7 +158,7 @@ def _report(
     contenders: Sequence[Contender], measures: Sequence[Measure], results: dict[tuple[str, str], Figures]
 ) -> dict[str, object]:
     return {
-        "machine": {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()},
+        "machine": machine(),
         "versions": _versions(contenders),
         "figures": [
             {
@@ -172,6 +172,11 @@ def _report(
             for measure in measures
         ],
     }
+
+
+def machine() -> dict[str, object]:
+    """What is measured on."""
+    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
 
 
 def _versions(contenders: Iterable[Contender]) -> dict[str, str | None]:

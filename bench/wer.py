@@ -3,6 +3,7 @@
 Every recording is streamed over a WebSocket to a server of our own (session actor, gRPC, recogniser process), as fast
 as the server takes it or in real time; the bare engine is handed the same samples directly in this process. Both texts
 are compared with the manifest after lower-casing, spelling numbers out, and dropping punctuation, um and uh.
+With `--kill` the recogniser process is killed again and again meanwhile: the rate should not show it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -17,7 +20,7 @@ from pathlib import Path
 from bench.scoring import bare_transcripts, word_error_rate
 from bench.speech import Speech, load
 from bench.streaming import transcript_of
-from transport.app import serving
+from transport.app import App, serving
 from transport.settings import Settings
 
 
@@ -25,13 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a folder with manifest.jsonl and the WAV files it names")
     parser.add_argument("--sessions", type=int, default=4, help="recordings streamed at the same time (default 4)")
     parser.add_argument("--realtime", action="store_true", help="send audio at the pace it was spoken")
+    parser.add_argument("--kill", type=float, metavar="SECONDS", help="kill the recogniser process so often")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     speech = load(args.folder)
     began = time.perf_counter()
-    streamed = asyncio.run(_streamed(speech, args.sessions, args.realtime))
+    kills: list[int] = []
+    streamed = asyncio.run(_streamed(speech, args.sessions, args.realtime, args.kill, kills))
     streamed_seconds = time.perf_counter() - began
     began = time.perf_counter()
     bare = bare_transcripts(speech)
@@ -41,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         "audio_seconds": round(sum(one.seconds for one in speech), 1),
         "wer_streamed": _rate(speech, streamed),
         "wer_bare": _rate(speech, bare),
+        "kills": len(kills),
         "streamed_seconds": round(streamed_seconds, 1),
         "bare_seconds": round(bare_seconds, 1),
     }
@@ -50,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _streamed(speech: list[Speech], sessions: int, realtime: bool) -> list[str]:
+async def _streamed(
+    speech: list[Speech], sessions: int, realtime: bool, kill_every: float | None, kills: list[int]
+) -> list[str]:
     places = asyncio.Semaphore(sessions)
     texts: dict[int, str] = {}
 
@@ -60,10 +68,24 @@ async def _streamed(speech: list[Speech], sessions: int, realtime: bool) -> list
         if sys.stderr.isatty():
             print(f"\r{len(texts)} of {len(speech)} streamed", end="", file=sys.stderr, flush=True)
 
-    async with serving(Settings(), port=0) as app, asyncio.TaskGroup() as tasks:
-        for index in range(len(speech)):
-            tasks.create_task(one(index, app.url))
+    async with serving(Settings(), port=0) as app:
+        killing = None if kill_every is None else asyncio.create_task(_kill(app, kill_every, kills))
+        async with asyncio.TaskGroup() as tasks:
+            for index in range(len(speech)):
+                tasks.create_task(one(index, app.url))
+        if killing is not None:
+            killing.cancel()
     return [texts[index] for index in range(len(speech))]
+
+
+async def _kill(app: App, every: float, kills: list[int]) -> None:
+    """Kill the recogniser process whenever it has run for a while. `kills`: their process ids."""
+    assert app.embedded is not None
+    while True:
+        await asyncio.sleep(every)
+        if (pid := app.embedded.pid) is not None and app.embedded.ready is not None:
+            kills.append(pid)
+            os.kill(pid, signal.SIGKILL)
 
 
 def _rate(speech: list[Speech], texts: list[str]) -> float:
@@ -77,7 +99,8 @@ def _print_table(speech: list[Speech], streamed: list[str], bare: list[str], rep
         print(f"{one.name:28} {one.seconds:8.1f} {rates[0]:11.1f} {rates[1]:8.1f}")
     print(
         f"\nword error rate over {report['recordings']} recordings, {report['audio_seconds']} s of speech\n"
-        f"  whole path, streamed  {report['wer_streamed']:6.2f} %   ({report['streamed_seconds']} s)\n"
+        f"  whole path, streamed  {report['wer_streamed']:6.2f} %   ({report['streamed_seconds']} s;"
+        f" recogniser killed {report['kills']} times)\n"
         f"  bare engine           {report['wer_bare']:6.2f} %   ({report['bare_seconds']} s)\n"
         f"  difference            {report['wer_streamed'] - report['wer_bare']:+6.2f} points"
     )

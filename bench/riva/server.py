@@ -6,15 +6,16 @@ import asyncio
 import math
 import socket
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
 from riva.client.proto.health_pb2_grpc import add_HealthServicer_to_server
 from riva.client.proto.riva_asr_pb2_grpc import add_RivaSpeechRecognitionServicer_to_server
 
+from bench.proxy import Proxy
 from bench.riva.faults import Down, GoAway, HalfOpen
 from bench.riva.plan import Plan
-from bench.riva.relay import Relay
 from bench.riva.report import Counts, Report
 from bench.riva.script import Script
 from bench.riva.service import HealthService, RivaService
@@ -31,6 +32,7 @@ class ScriptedRiva:
     Args:
         plan: what it does, and does wrong.
         port: 0 lets the system pick one.
+        key_file, certificate_file: PEM, for TLS; both or neither.
 
     Attributes:
         host, port: where clients connect.
@@ -39,14 +41,23 @@ class ScriptedRiva:
         AddressUnavailable: on entering; the port is taken.
     """
 
-    def __init__(self, plan: Plan | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        key_file: Path | None = None,
+        certificate_file: Path | None = None,
+    ) -> None:
         self.plan = plan or Plan()
         self.host = host
         self.port = port
+        self._credentials = _credentials(key_file, certificate_file)
         self._counts = Counts()
         self._servers: list[grpc.aio.Server] = []  # the last one listens, the others still end their streams
         self._changing = asyncio.Lock()
-        self._relay = Relay(host, port) if any(isinstance(one, HalfOpen) for one in self.plan.faults) else None
+        self._proxy = Proxy(host, port) if any(isinstance(one, HalfOpen) for one in self.plan.faults) else None
         self._is_down = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -91,8 +102,8 @@ class ScriptedRiva:
 
     def half_open(self, peer: str) -> None:
         """Let nothing more out to the connection of this peer."""
-        assert self._relay is not None
-        self._relay.half_open(peer)
+        assert self._proxy is not None
+        self._proxy.half_open(peer)
 
     async def _replace(self, grace: float) -> None:
         """gRPC sends GOAWAY when a server stops; another takes its place at the same port."""
@@ -126,13 +137,13 @@ class ScriptedRiva:
 
     async def _open(self) -> None:
         await self._listen()
-        if self._relay is not None:
-            await self._relay.open()
-            self.port = self._relay.port
+        if self._proxy is not None:
+            await self._proxy.open()
+            self.port = self._proxy.port
 
     async def _close(self) -> None:
-        if self._relay is not None:
-            await self._relay.close()
+        if self._proxy is not None:
+            await self._proxy.close()
         servers, self._servers = self._servers, []
         await asyncio.gather(*(server.stop(None) for server in servers))
 
@@ -140,12 +151,17 @@ class ScriptedRiva:
         server = grpc.aio.server(options=_OPTIONS)
         add_RivaSpeechRecognitionServicer_to_server(self._riva, server)
         add_HealthServicer_to_server(self._health, server)
-        if self._relay is None:
-            self.port = server.add_insecure_port(f"{self.host}:{self.port}")
+        if self._proxy is None:
+            self.port = self._add_port(server, f"{self.host}:{self.port}")
         else:
-            self._relay.target = server.add_insecure_port("127.0.0.1:0")
+            self._proxy.target = self._add_port(server, "127.0.0.1:0")
         await server.start()
         self._servers.append(server)
+
+    def _add_port(self, server: grpc.aio.Server, address: str) -> int:
+        if self._credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, self._credentials))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -164,6 +180,12 @@ _OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
+
+
+def _credentials(key_file: Path | None, certificate_file: Path | None) -> grpc.ServerCredentials | None:
+    if key_file is None or certificate_file is None:
+        return None
+    return grpc.ssl_server_credentials([(key_file.read_bytes(), certificate_file.read_bytes())])
 
 
 def _check_free(host: str, port: int) -> None:

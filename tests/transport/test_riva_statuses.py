@@ -48,7 +48,6 @@ class Moment(Enum):
 DIRECTIVES = {  # every other failure leads to a new stream, at once or after a growing pause
     errors.ConfigRejected: Directive.STOP,
     errors.ModelNotFound: Directive.STOP,
-    errors.QuotaExceeded: Directive.RATE_LIMIT,
 }
 FAILURES: dict[grpc.StatusCode, tuple[type[SpeechError], type[SpeechError]]] = {  # at OPEN, later
     grpc.StatusCode.CANCELLED: (errors.StreamLost, errors.StreamLost),

@@ -41,11 +41,12 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load()
     configure(settings.log)
-    asyncio.run(_serve(settings, load))
+    asyncio.run(serve(settings, load))
     return 0
 
 
-async def _serve(settings: Settings, load: Callable[[], Settings]) -> None:
+async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
+    """Serve until a signal comes, then stop in order. `load` reads the settings again, at SIGHUP."""
     with _until_signalled(), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
         if sys.stderr.isatty() and settings.uses_embedded:
             print("starting the embedded recogniser …", file=sys.stderr)

@@ -1,0 +1,137 @@
+"""Who plays: scripted Rivas and voxtree, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import msgspec
+
+from bench.faults.riva import RivaSettings
+from bench.processes import Process
+from bench.riva import Report
+
+LAST_OF_WELCOME = "try this"  # what voxtree prints when it serves; the line ends with its URL
+COMMAND_LINE = "transport.cli.main"
+BY_HAND = "bench.faults.serve"  # what runs voxtree if it has to be told to fail
+
+
+class Riva:
+    """A scripted Riva in a process of its own."""
+
+    def __init__(self, settings: RivaSettings) -> None:
+        self.settings = settings
+        self.is_stopped = False
+        self._stack = AsyncExitStack()
+
+    @property
+    def port(self) -> int:
+        return self.settings.port
+
+    async def start(self) -> None:
+        """Start it, at the port it had before if it had one."""
+        settings = msgspec.json.encode(self.settings).decode()
+        self._process = await self._stack.enter_async_context(Process("-m", "bench.faults.riva", settings))
+        self.settings = msgspec.structs.replace(self.settings, port=int(await self._process.line()))
+
+    async def report(self) -> Report:
+        """What it has seen and done since its start."""
+        return msgspec.json.decode(await self._process.ask("report"), type=Report)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """SIGSTOP: it hangs, and the kernel goes on acknowledging for it."""
+        self._process.signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._process.signal(signal.SIGCONT)
+
+    async def aclose(self) -> None:
+        await self._stack.aclose()
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """A line of voxtree's log. `at`: when it was read, by `time.monotonic`; `ts`: when it was written."""
+
+    at: float
+    ts: str
+    level: str
+    msg: str
+    path: str = ""
+    code: str = ""
+
+
+class Voxtree:
+    """`voxtree serve` in a process of its own.
+
+    Attributes:
+        url: where clients connect.
+        log: what it has logged.
+    """
+
+    def __init__(self, *arguments: str, module: str, environment: Mapping[str, str]) -> None:
+        self.log: list[LogLine] = []
+        self.process = Process("-m", module, *arguments, on_log=self._note, environment=environment)
+        self.url = ""
+
+    async def __aenter__(self) -> Self:
+        await self.process.__aenter__()
+        line = ""
+        while not line.startswith(LAST_OF_WELCOME):
+            line = await self.process.line()
+        self.url = line.split()[-1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.process.__aexit__()
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        return int(self.url.rpartition(":")[2].partition("/")[0])
+
+    def clock_error(self) -> timedelta:
+        """How far the last time in its log lay from ours when it was read."""
+        line = next(line for line in reversed(self.log) if line.ts)
+        read = datetime.now(UTC) - timedelta(seconds=time.monotonic() - line.at)
+        return abs(datetime.fromisoformat(line.ts) - read)
+
+    def codes(self) -> set[str]:
+        """The catalogue's codes in its log."""
+        return {line.code for line in self.log if line.code}
+
+    def _note(self, at: float, text: str) -> None:
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            fields = {"ts": "", "level": "error", "msg": text}
+        self.log.append(msgspec.convert({**fields, "at": at}, LogLine, strict=False))
+
+
+def pair(primary: int, fallback: int) -> tuple[Mapping[str, object], Mapping[str, object]]:
+    """Backends at two ports."""
+    return backend("primary", primary), backend("fallback", fallback)
+
+
+def backend(tier: str, port: int, **settings: object) -> Mapping[str, object]:
+    """A backend, called as its tier."""
+    return {"name": tier, "tier": tier, "address": f"127.0.0.1:{port}", **settings}
+
+
+def toml(backends: Sequence[Mapping[str, object]], settings: Mapping[str, object], streams: int) -> str:
+    """voxtree's settings as a file; backends take so many `streams` if they do not say."""
+    tables = {"server.port": 0, "server.shutdown_timeout": 1, "embedded.enabled": False, "log.format": "json"}
+    lines = [f"{path} = {json.dumps(value)}" for path, value in {**tables, **settings}.items()]
+    for one in backends:
+        lines += ["[[backends]]", *(f"{name} = {json.dumps(value)}" for name, value in one.items())]
+        lines += [f"max_streams = {streams}"] if "max_streams" not in one else []
+    return "\n".join(lines) + "\n"

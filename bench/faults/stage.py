@@ -1,0 +1,218 @@
+"""Where a case is played: the processes, the clients, and the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from bench.faults.outcome import Check, Strike
+from bench.faults.players import COMMAND_LINE, Riva, Voxtree, pair, toml
+from bench.faults.recovery import delays, percentile, switches
+from bench.faults.riva import RivaSettings
+from bench.faults.talk import CHUNK_SECONDS, Talk
+from bench.processes import Process
+from bench.proxy import Proxy
+from bench.riva import CodedSpeech, Plan
+from bench.riva.faults import Action
+from bench.riva.words import TAGS
+from transport.expected import ExpectedError
+
+UTTERANCE, PAUSE = 10, 0.3  # words, seconds: with the silence around words enough for a final
+SPREAD = 1.0  # seconds over which the clients begin, less when they speak shortly
+PATIENCE = 60.0  # seconds after the end of speech, faults aside, in which the last words must have come
+
+
+_numbers = itertools.count(1)  # of files, and of clients
+
+
+class Unplayable(ExpectedError):
+    """This machine has not what a case needs. The message says what."""
+
+
+class Clock:
+    """The time while clients speak."""
+
+    def __init__(self, spread: float, seconds: float) -> None:
+        self._last_began = time.monotonic() + spread
+        self.seconds = seconds
+
+    async def at(self, part: float) -> None:
+        """Wait until the client who began last has said such a part of its speech."""
+        await asyncio.sleep(self._last_began + part * self.seconds - time.monotonic())
+
+
+class Stage:
+    """Everything a case needs, ended with it. Start it by `async with`.
+
+    Args:
+        sessions, words: how many clients speak, and how many words each.
+        folder: for files; its owner removes it.
+        tell: shown what goes on.
+
+    Attributes:
+        talks: the clients whose words count.
+        strike: when the fault struck.
+        checks, facts, details, not_yet: what there is to report besides; see `Outcome`.
+        seconds: how long a client speaks.
+    """
+
+    def __init__(self, sessions: int, words: int, folder: Path, tell: Callable[[str], None]) -> None:
+        self.sessions = sessions
+        self.words = words
+        self.folder = folder
+        self.tell = tell
+        self.talks: list[Talk] = []
+        self.strike: Strike | None = None
+        self.checks: list[Check] = []
+        self.facts: dict[str, float] = {}
+        self.details: list[dict[str, object]] = []
+        self.not_yet: list[str] = []
+        self._stack = AsyncExitStack()
+
+    @property
+    def seconds(self) -> float:
+        speech = self._speech(self.words)
+        return speech.samples / speech.rate
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    # ---- who plays
+
+    async def rivas(self, *plans: Plan, **settings: Any) -> Sequence[Riva]:
+        """Scripted Rivas, one for each plan. `settings`: see `RivaSettings`."""
+        self.tell("starting the Rivas")
+        rivas = [Riva(RivaSettings(plan=plan, **settings)) for plan in plans]
+        for riva in rivas:
+            self._stack.push_async_callback(riva.aclose)
+        await asyncio.gather(*(riva.start() for riva in rivas))
+        return rivas
+
+    async def proxy(self, target: int, *, window: int | None = None) -> Proxy:
+        """A proxy before a port."""
+        proxy = Proxy(target=target, window=window)
+        await proxy.open()
+        self._stack.push_async_callback(proxy.close)
+        return proxy
+
+    async def voxtree(
+        self,
+        *backends: Mapping[str, object],
+        settings: Mapping[str, object] | None = None,
+        module: str = COMMAND_LINE,
+        environment: Mapping[str, str] | None = None,
+    ) -> Voxtree:
+        """A server with these backends, of which the first is the primary one if nothing else is said.
+
+        Args:
+            settings: further ones by path: `{"session.log_seconds": 20}`.
+            module: what runs it.
+        """
+        self.tell("starting voxtree")
+        path = self.folder / f"voxtree-{next(_numbers)}.toml"
+        path.write_text(toml(backends, {"session.max_sessions": 2 * self.sessions, **(settings or {})}, self.sessions))
+        arguments = ("serve", "--config", str(path)) if module == COMMAND_LINE else ("--config", str(path))
+        voxtree = Voxtree(*arguments, module=module, environment=environment or {})
+        return await self._stack.enter_async_context(voxtree)
+
+    async def naive(self, *ports: int) -> str:
+        """The handler to measure against, before Rivas at these ports; where clients connect."""
+        addresses = [f"127.0.0.1:{port}" for port in ports]
+        process = await self._stack.enter_async_context(Process("-m", "bench.naive", *addresses))
+        return (await process.line()).split()[-1]
+
+    async def usual(
+        self, *faults: Action, fallback_faults: tuple[Action, ...] = (), **more: Any
+    ) -> tuple[Riva, Riva, Voxtree]:
+        """A primary Riva with faults, a fallback, by default without any, and voxtree. `more`: see `voxtree`."""
+        primary, fallback = await self.rivas(Plan(faults=faults), Plan(faults=fallback_faults))
+        return primary, fallback, await self.voxtree(*pair(primary.port, fallback.port), **more)
+
+    # ---- what happens
+
+    @asynccontextmanager
+    async def speech(
+        self,
+        url: str,
+        sessions: int | None = None,
+        *,
+        counts: bool = True,
+        name: str = "s",
+        words: int | None = None,
+        spread: float | None = None,
+        pace: float | None = CHUNK_SECONDS,
+        patience: float = PATIENCE,
+    ) -> AsyncGenerator[Clock, None]:
+        """Clients speak while the body runs, and until they have been told all.
+
+        Args:
+            sessions: how many; all by default.
+            counts: their words belong to the account.
+            name: what their session ids begin with.
+            spread: seconds over which they begin.
+            patience: seconds after the end of speech that the last words may take.
+        """
+        talks = [self._talk(words) for _ in range(self.sessions if sessions is None else sessions)]
+        if counts:
+            self.talks += talks
+        seconds = max((talk.speech.samples / talk.speech.rate for talk in talks), default=0.0)
+        spread = min(SPREAD, seconds / 4) if spread is None else spread
+        clock = Clock(spread, seconds)
+        self.tell(f"{len(talks)} clients speak for {seconds + spread:.0f} s")
+        running = [
+            asyncio.create_task(
+                talk.run(
+                    f"{url}/{name}-{talk.speech.tag}",
+                    wait=spread * number / len(talks),
+                    limit=seconds + patience,
+                    pace=pace,
+                )
+            )
+            for number, talk in enumerate(talks)
+        ]
+        try:
+            yield clock
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncGenerator[Stage, None]:
+        """A stage for a part of the case, which ends before the whole does."""
+        async with Stage(self.sessions, self.words, self.folder, lambda line: None) as stage:
+            yield stage
+
+    def struck(self, at: float | None = None) -> None:
+        """A fault strikes now; or it did before, and from now on words can come again."""
+        now = time.monotonic()
+        self.strike = Strike(now if at is None else at, now)
+
+    def check(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Note a figure that must not exceed its limit."""
+        self.checks.append(Check(what, round(value, 4), limit, unit))
+
+    def limit_delay(self, seconds: float) -> None:
+        """Let no word be seen later than that, above what is usual; when all have ended."""
+        late = [delay for talk in self.talks for delay in delays(talk)]
+        usual, most = percentile(late, 50) or 0.0, percentile(late, 99) or 0.0
+        self.check("added delay p99", 1000 * (most - usual), 1000 * seconds, "ms")
+
+    def limit_switches(self, most: float) -> None:
+        """Let no client's source change more often; when all have ended."""
+        self.check("changes of source", max(map(switches, self.talks), default=0), most)
+
+    def _talk(self, words: int | None) -> Talk:
+        return Talk(self._speech(self.words if words is None else words, next(_numbers) % TAGS or 1))
+
+    def _speech(self, words: int, tag: int = 0) -> CodedSpeech:
+        return CodedSpeech(words=words, tag=tag, utterance=UTTERANCE, pause=PAUSE)
