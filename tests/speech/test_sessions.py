@@ -358,6 +358,23 @@ async def test_sessions_past_the_limit_or_of_a_taken_name_are_refused() -> None:
         assert refused.value.retry_after == 5.0
 
 
+async def test_without_a_limit_there_are_as_many_sessions_as_working_backends_have_streams() -> None:
+    pool = BackendPool([FakeBackend("a", room=2), FakeBackend("b", room=1)])
+    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=None, log_seconds=60.0)
+    tree = Supervisor([sessions.child()])
+    async with tree:
+        await sessions.open("s1", CONFIG)
+        pool.drain("a")
+        assert not sessions.ready()
+        with pytest.raises(ServerBusy, match="all 1 sessions are taken"):
+            await sessions.open("s2", CONFIG)
+        pool.drain("b")
+        with pytest.raises(ServerBusy, match="no recogniser is there"):
+            await sessions.open("s2", CONFIG)
+        pool.undrain("a")
+        await sessions.open("s2", CONFIG)
+
+
 async def test_a_session_that_drains_says_its_last_words_and_asks_to_reconnect() -> None:
     async with running(FakeBackend()) as sessions:
         session = await sessions.open("s1", CONFIG)

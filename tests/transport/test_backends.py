@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import pairwise
+from typing import Any
 
 import anyio
 import grpc
 import pytest
+from riva.client.proto import riva_asr_pb2 as pb
 
 from actors.speech.backends.events import (
     BackendDown,
@@ -23,7 +26,7 @@ from actors.speech.backends.events import (
 from actors.speech.errors import BackendNotReady, NotAuthorized, SpeechError
 from actors.speech.ports import Recognised, RecognitionConfig, Tier
 from supervisor.tree import Supervisor
-from tests.transport.riva_server import ENGLISH, NOT_SERVING, SERVING, RivaServer, mute
+from tests.transport.riva_server import ENGLISH, NOT_SERVING, SERVING, Requests, RivaServer, mute
 from transport.backends import Backends, Changes
 from transport.riva import Endpoint, RivaBackend
 
@@ -128,6 +131,36 @@ async def test_a_stream_that_breaks_sends_its_session_elsewhere_at_once() -> Non
             with pytest.raises(SpeechError):
                 await speak()
             assert await speak() == "1 chunks"
+
+
+async def test_a_flood_of_refusals_is_followed_by_one_stream_after_each_pause() -> None:
+    pause, tried = 0.2, list[float]()
+
+    async def refuse(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        tried.append(asyncio.get_running_loop().time())
+        trailers = (("grpc-retry-pushback-ms", str(int(pause * 1000))),)
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "exceeded rate limit", trailing_metadata=trailers)
+        yield pb.StreamingRecognizeResponse()
+
+    async def speak(pool: Watched, session: str) -> None:
+        while True:
+            with suppress(SpeechError):
+                async with (
+                    pool.pool.lease(session, CONFIG, on_wait=lambda: None) as lease,
+                    lease.backend.open(CONFIG, label=session) as stream,
+                ):
+                    async for _ in stream:
+                        pass
+
+    async with RivaServer(refuse) as server, watched(server.endpoint()) as pool:
+        await pool.until_told(BackendUp, "riva")
+        async with anyio.create_task_group() as tasks:
+            for number in range(20):
+                tasks.start_soon(speak, pool, f"s{number}")
+            await pool.until(lambda: len(tried) >= 26)
+            tasks.cancel_scope.cancel()
+    later = tried[20:]
+    assert all(after - before >= pause * 0.9 for before, after in pairwise(later))
 
 
 async def test_a_wrong_key_holds_an_endpoint_back_until_the_settings_are_mended() -> None:

@@ -65,7 +65,7 @@ class PoolCore:
 
     def ended(self, loan: Loan, error: SpeechError | None, now: float) -> Commands:
         """A stream is over; `error` is what broke it, None if nothing did."""
-        trail = self._trails.ended(loan.session, now)
+        trail = self._trails.ended(loan.session, loan.place, now)
         if loan.recalled:
             trail.why = Why.RELIEF
         elif error is not None:
@@ -221,7 +221,7 @@ class PoolCore:
 
     def _grant(self, request: Request, place: Place, now: float) -> None:
         del self._queue[request.number]
-        trail = self._trails.opened(request.session)
+        trail = self._trails.opened(request.session, place)
         loan = Loan(
             number=next(self._numbers),
             session=request.session,

@@ -17,7 +17,7 @@ class Trail(msgspec.Struct):
 
     Attributes:
         place: where its stream is, or was last.
-        streams: how many it has now.
+        streams: where it has one now; two for a moment, when the next one is opened beside the present one.
         moved_at: when it last went from one endpoint to another.
         why: what its next move will have been for.
         failed: when each endpoint last failed it.
@@ -25,7 +25,7 @@ class Trail(msgspec.Struct):
     """
 
     place: Place | None = None
-    streams: int = 0
+    streams: list[Place] = []
     moved_at: float = float("-inf")
     ended_at: float = float("-inf")
     why: Why = Why.ROTATION
@@ -67,16 +67,18 @@ class Trails:
         """A session's trail, to read; an empty one if nothing is known."""
         return self._trails.get(session) or Trail()
 
-    def opened(self, session: str) -> Trail:
-        """It gets a stream. Its trail, to be changed."""
+    def opened(self, session: str, place: Place) -> Trail:
+        """It gets a stream there. Its trail as it was before, to be changed."""
         trail = self._trails.setdefault(session, Trail())
-        trail.streams += 1
+        trail.streams.append(place)
         return trail
 
-    def ended(self, session: str, now: float) -> Trail:
-        """A stream of it is over. Its trail, to be changed."""
+    def ended(self, session: str, place: Place, now: float) -> Trail:
+        """A stream there is over. Its trail, to be changed: it is where it still has one."""
         trail = self._trails[session]
-        trail.streams -= 1
+        trail.streams.remove(place)
+        if trail.streams:
+            trail.place = trail.streams[-1]
         trail.ended_at = now
         self._ended.append((now, session))
         self._forget(now)

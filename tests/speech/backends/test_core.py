@@ -105,8 +105,10 @@ def test_who_waits_for_what_only_a_full_endpoint_has_keeps_nobody_waiting() -> N
 
 def test_a_session_stays_where_it_is_when_it_only_wants_a_new_stream() -> None:
     driver = Driver(backend("a"), backend("b"))
-    for session in sessions(7):
+    for session in sessions(8):
         driver.lease(session)
+    driver.end("s1")
+    driver.end("s3")  # b has room, and fewer streams
     for _ in range(3):
         driver.end("s0", SequenceExpired())
         assert driver.lease("s0") == "a"
@@ -328,11 +330,9 @@ def test_a_stream_that_tries_and_fails_is_heard_though_older_streams_have_just_f
 
 def test_newcomers_avoid_an_endpoint_that_keeps_falling_as_long_as_another_has_room() -> None:
     driver = Driver(backend("primary"), backend("fallback", Tier.FALLBACK, room=1))
-    for _ in range(2):
-        driver.pass_time(11, primary_is_gone)
-        driver.pass_time(1)
-    driver.pass_time(11, primary_is_gone)
-    driver.pass_time(10)
+    for _ in range(3):
+        driver.pass_time(8, primary_is_gone)
+        driver.pass_time(8)
     assert driver.state("primary").health is Health.READY
     assert [driver.lease("p"), driver.lease("q")] == ["fallback", "primary"]
 
