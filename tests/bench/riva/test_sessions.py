@@ -82,7 +82,7 @@ async def test_sessions_do_not_hear_one_another() -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"action": "status", "preset": "gpu_oom", "at": {"position": 3.35}},
+        {"action": "status", "preset": "socket_closed", "at": {"position": 3.35}},
         {"action": "status", "preset": "sequence_expired", "at": {"after_final": 1}},
         {"action": "status", "preset": "socket_closed"},
         {"action": "end", "at": {"position": 4.0}},
