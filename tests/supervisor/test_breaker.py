@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from supervisor.breaker import TRANSITIONS, Breaker, BreakerState, Cause
 from supervisor.commands import ChildState, Proven, Resume, StartChild, Suspend, TerminateChild
-from supervisor.errors import InvalidSpec
+from supervisor.errors import Ignore, InvalidSpec
 from supervisor.incarnation import Incarnation
 from supervisor.policy import Backoff, Directive, Policy, PolicyTable
 from supervisor.reports import BreakerClosed, BreakerOpened, BreakerProbed, BudgetSpent, Exit, ExitKind
@@ -211,6 +211,7 @@ def test_restarts_wait_in_the_restarting_state_until_the_breaker_lets_one_try() 
     driver = Driver([Child(id, serve) for id in "abc"], Options(intensity=PLENTY), policies=guarded(breaker()))
     crash_all(driver, "abc")
     assert driver.states() == {"a": (RUNNING, 2), "b": (RUNNING, 2), "c": (RESTARTING, 1)}
+    assert [event.path for event in driver.events if isinstance(event, BreakerOpened)] == [("root", "c")]
     crash_all(driver, "ab")
     assert [delay for _, delay in driver.pauses] == [4.0, 4.0, 4.0]
     pause_over(driver)
@@ -267,17 +268,21 @@ def test_a_held_back_restart_is_called_off_like_any_other() -> None:
     assert driver.states() == {"a": (STOPPED, 1)}
 
 
-@pytest.mark.parametrize("way", ["terminated", "ended well"])
+@pytest.mark.parametrize("way", ["terminated", "ended well", "declined"])
 def test_a_probe_that_goes_without_a_verdict_lets_the_next_one_try(way: str) -> None:
     made = breaker(failures=1)
     spec = Child("a", serve, restart=Restart.TRANSIENT)
-    driver = Driver([spec], Options(intensity=PLENTY), policies=guarded(made))
+    starts: dict[str, list[Exception | None]] = {"a": [None, Ignore() if way == "declined" else None]}
+    driver = Driver([spec], Options(intensity=PLENTY), policies=guarded(made), starts=starts, slow=True)
+    driver.proceed()
     driver.exit("a", CRASHED)
     pause_over(driver)
     assert made.ask("other", driver.now) > 0
+    driver.proceed()
     if way == "terminated":
         driver.send(TerminateChild("a", 1))
-    else:
+        driver.proceed()
+    elif way == "ended well":
         driver.exit("a", Exit(ExitKind.NORMAL))
     assert made.ask("other", driver.now) == 0.0
 

@@ -157,7 +157,7 @@ def test_the_first_start_is_not_retried_and_what_had_started_is_stopped_again() 
 def test_an_ignored_child_keeps_its_spec_unless_it_is_temporary() -> None:
     starts: dict[str, list[Exception | None]] = {"a": [Ignore()], "b": [Ignore()]}
     driver = Driver([child("a"), child("b", Restart.TEMPORARY)], Options(), starts=starts)
-    assert driver.states() == {"a": (STOPPED, 1)}
+    assert (driver.states(), driver.names()) == ({"a": (STOPPED, 1)}, ["ChildIgnored a", "ChildIgnored b"])
 
 
 # ---- auto_shutdown
@@ -330,15 +330,16 @@ def test_a_rate_limit_waits_as_long_as_each_error_says_and_grows_where_it_says_n
     assert delays == [1.0, 12.5, 4.0]
 
 
-def test_the_pauses_grow_over_restarts_that_fail() -> None:
+def test_the_pauses_grow_over_restarts_that_fail_however_long_that_takes() -> None:
     failures: list[Exception | None] = [None, *[ValueError("init")] * 3]
-    policies = table(Directive.BACKOFF, Backoff(initial=1.0, factor=2.0, maximum=60.0))
+    policies = table(Directive.BACKOFF, Backoff(initial=1.0, factor=2.0, maximum=60.0, reset_after=5.0))
     driver = Driver([child("a")], Options(intensity=PLENTY), policies=policies, starts={"a": failures})
     driver.exit("a", CRASHED)
     delays = []
     while driver.pauses:
         due, delay = driver.pauses.pop()
         delays.append(delay)
+        driver.now += delay
         driver.send(due)
     assert (delays, driver.states()) == ([1.0, 2.0, 4.0, 8.0], {"a": (RUNNING, 5)})
 
@@ -385,6 +386,20 @@ def test_a_dynamic_supervisor_that_ends_by_itself_calls_off_the_starts_under_way
     refused = driver.answers[2]
     assert isinstance(refused, StartFailed)
     assert isinstance(refused.error, StartAborted)
+
+
+@pytest.mark.parametrize("what", ["the child", "the supervisor"])
+def test_a_restart_under_way_is_called_off_when_a_dynamic_child_or_its_supervisor_is_to_stop(what: str) -> None:
+    driver = Driver([], DYNAMIC, slow=True)
+    driver.send(StartChild(child("a"), 1))
+    driver.proceed()
+    driver.exit("a", CRASHED)
+    assert driver.states() == {"a": (ChildState.STARTING, 2)}
+    driver.send(TerminateChild("a", 2) if what == "the child" else Stop(SHUTDOWN))
+    assert (driver.states(), driver.live, driver.pauses) == ({}, {}, [])
+    assert (driver.answers.get(2, "not asked"), len(driver.ended)) == (
+        (None, 0) if what == "the child" else ("not asked", 1)
+    )
 
 
 def test_a_dynamic_supervisor_forgets_a_child_that_ended_and_has_nothing_to_restart() -> None:

@@ -103,6 +103,20 @@ async def test_a_rendered_tree_has_a_line_for_each_child() -> None:
     assert short.splitlines()[1:] == ["├─ x\\n  running", "├─ y\\n  running", "└─ … 1 more"]
 
 
+async def test_a_restart_that_failed_shows_why_it_did() -> None:
+    lazy = PolicyTable(default=Policy(Directive.BACKOFF, Backoff(60.0, 1.0, 60.0)))
+
+    async def once(*, task_status: Incarnation) -> None:
+        if task_status.number > 1:
+            raise ValueError("busy")
+        task_status.started()
+
+    async with Supervisor([Child("a", once)], policies=lazy, intensity=Intensity(5)) as root:
+        await settle()  # it returned, and a normal end makes no pause
+        [child] = root.snapshot().children
+    assert (child.state, child.number, child.last_exit) == (RESTARTING, 2, "not started, ValueError('busy')")
+
+
 async def test_an_error_whose_repr_fails_is_shown_all_the_same() -> None:
     class Nasty(Exception):
         def __repr__(self) -> str:
