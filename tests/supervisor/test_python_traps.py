@@ -411,6 +411,23 @@ async def test_a_child_whose_start_was_called_off_but_came_up_all_the_same_is_st
     ]
 
 
+async def test_a_child_that_comes_up_while_its_supervisor_is_being_killed_is_not_asked_but_cancelled() -> None:
+    async def deaf(*, task_status: Incarnation) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(0.5)
+        await polite(task_status=task_status)
+
+    record = Recorder()
+    nested = Supervisor.child("s", [Child("a", polite)], shutdown=0)
+    async with Supervisor([nested], on_event=record) as tree, anyio.create_task_group() as group:
+        group.start_soon(_refused, tree.value("s"), Child("b", deaf))
+        await settle()
+        await tree.terminate_child("s")
+        assert anyio.current_time() == pytest.approx(0.5)
+    assert "ChildStopping root/s/b" not in record.names()
+    assert [event.path[-1] for event in record.of(ChildEnded)] == ["a", "b", "s", "root"]
+
+
 async def _refused(tree: Supervisor, child: Child) -> None:
     with pytest.raises(StartFailed):
         await tree.start_child(child)
