@@ -326,10 +326,34 @@ async def test_a_child_that_cannot_be_stopped_is_reported_and_keeps_nobody_else(
         await tree.stop()
         assert anyio.current_time() == pytest.approx(2.0 + KILL_GRACE + 1.0)
         assert record.of(ChildUnstoppable) == [ChildUnstoppable(path=("root", "b"))]
+        assert record.of(ChildStopFailed) == [ChildStopFailed(path=("root", "b"), exit=KILLED)]
         assert stops(record)[-3:] == ["ChildStopping root/a", "ChildEnded root/a", "ChildEnded root"]
     [(when, paths)] = leaks
     assert (round(when, 6), paths) == (4.0, [("root", "b")])
     assert anyio.current_time() == pytest.approx(4.0)  # it is left without the child, which goes on until 60
+
+
+async def test_a_child_that_was_given_up_but_has_ended_since_is_no_leak(caplog: pytest.LogCaptureFixture) -> None:
+    record = Recorder()
+    async with Supervisor([Child("b", shielded, shutdown=0)], on_event=record) as tree:
+        await settle()
+        await tree.terminate_child("b")
+        assert len(record.of(ChildUnstoppable)) == 1
+        await anyio.sleep(60.0)
+    assert (caplog.records, [event.path[-1] for event in record.of(ChildEnded)]) == ([], ["b", "root"])
+
+
+async def test_who_registers_for_a_stop_that_has_been_asked_for_already_is_called_at_once() -> None:
+    async def late(*, task_status: Incarnation) -> None:
+        task_status.started()
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(1.0)
+            await task_status.stop_requested()
+
+    async with Supervisor([Child("a", late, shutdown=INFINITY)]) as tree:
+        await settle()
+        await tree.terminate_child("a")
+        assert anyio.current_time() == pytest.approx(1.0)
 
 
 async def test_a_leak_is_logged_by_default(caplog: pytest.LogCaptureFixture) -> None:
