@@ -80,7 +80,9 @@ async def test_a_cancellation_that_no_supervisor_asked_for_is_a_crash_and_leaves
             ("a", ChildState.RUNNING, 2),
             ("b", ChildState.RUNNING, 2),
         ]
-    assert [type(event.exit.error) for event in record.of(ChildFailed)] == [CancelledFromOutside] * 2
+    errors = [event.exit.error for event in record.of(ChildFailed)]
+    assert [type(error) for error in errors] == [CancelledFromOutside] * 2
+    assert [type(error.__cause__) for error in errors if error is not None] == [asyncio.CancelledError] * 2
 
 
 async def test_no_task_outlives_its_tree() -> None:
