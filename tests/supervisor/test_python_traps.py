@@ -357,6 +357,18 @@ async def test_an_interrupt_when_asked_to_stop_cancels_that_child_and_the_others
     assert [event.path[-1] for event in record.of(ChildEnded)] == ["c", "b", "a", "root"]
 
 
+async def test_an_interrupt_stops_the_tree_even_while_its_body_hears_of_no_cancellation() -> None:
+    async def interrupts() -> None:
+        await anyio.sleep(1.0)
+        interrupt()
+
+    with pytest.raises(SystemExit):  # noqa: PT012
+        async with Supervisor([Child("a", polite), Child("b", interrupts)]) as tree:
+            with anyio.CancelScope(shield=True):
+                await tree.wait()
+    assert anyio.current_time() == pytest.approx(2.0)
+
+
 # ---- tasks that do not do as they are told
 
 
