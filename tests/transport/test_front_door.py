@@ -563,7 +563,8 @@ async def test_a_connection_that_is_cut_on_purpose_ends_without_a_word() -> None
             await client.send(PCM)
             assert await rest(client) == ([], 1006)
         session = await house.sessions.last()
-        await asyncio.wait_for(session.gone.wait(), 5)
+        async with asyncio.timeout(5):
+            await session.gone.wait()
     assert session.pcm == b""
 
 
