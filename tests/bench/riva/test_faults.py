@@ -343,8 +343,10 @@ async def test_goaway_comes_again_and_again() -> None:
     async with scripted(again) as (riva, caller):
         while riva.report().faults[0].times < 3:
             async with caller.call() as call:
-                ends.append((await call.finish())[0])
-    assert set(ends) - {"CANCELLED", "UNAVAILABLE"} == {"OK"}  # the others were opened in the moment of a goaway
+                ends.append(await call.finish())
+    # The others were opened in the moment of a goaway, which grpc.aio may hide behind its own failure to write.
+    hidden = ("INTERNAL", "Internal error from Core")
+    assert {end[0] for end in ends if end != hidden} - {"CANCELLED", "UNAVAILABLE"} == {"OK"}
 
 
 @pytest.mark.parametrize("others", [(), (RELAYED,)], ids=["direct", "relayed"])
