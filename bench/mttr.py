@@ -8,6 +8,7 @@ after the other. `recovery` and the words are counted as by `python -m bench fau
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -17,10 +18,10 @@ import msgspec
 
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import Outcome, Strike, outcome
-from bench.faults.players import Riva, pair
+from bench.faults.players import pair
 from bench.faults.stage import Stage
 from bench.faults.talk import CHUNK_SECONDS, Talk
-from bench.riva import Plan
+from bench.riva import Plan, RivaProcess
 from bench.riva.faults import Action, At, Status
 from bench.rounds import machine
 
@@ -35,12 +36,12 @@ class Fault(msgspec.Struct, frozen=True):
 
     name: str
     action: Action | None = None
-    strike: Callable[[Riva], None] | None = None
+    strike: signal.Signals | None = None
 
 
 FAULTS = (
-    Fault("killed (SIGKILL)", strike=Riva.kill),
-    Fault("hangs (SIGSTOP)", strike=Riva.stop),
+    Fault("killed (SIGKILL)", strike=signal.SIGKILL),
+    Fault("hangs (SIGSTOP)", strike=signal.SIGSTOP),
     Fault("UNAVAILABLE in mid-stream", Status(preset="socket_closed", at=MID)),
     Fault("RESOURCE_EXHAUSTED in mid-stream", Status(preset="rate_limited", at=MID)),
     Fault("GPU out of memory in mid-stream", Status(preset="gpu_oom", at=MID)),
@@ -82,7 +83,11 @@ async def _measure_all(sessions: int, words: int, pairs: list[Pair]) -> None:
 
 
 async def _played(
-    fault: Fault, name: str, address: Callable[[Stage, Riva, Riva], Awaitable[str]], sessions: int, words: int
+    fault: Fault,
+    name: str,
+    address: Callable[[Stage, RivaProcess, RivaProcess], Awaitable[str]],
+    sessions: int,
+    words: int,
 ) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, fault.name, name)) as stage:
@@ -93,7 +98,7 @@ async def _played(
                 await clock.at(EARLY)
                 if fault.strike is not None:
                     stage.struck()
-                    fault.strike(primary)
+                    primary.signal(fault.strike)
             progress()
         return outcome(name, fault.name, stage.talks, stage.strike or _ended_mid_stream)
 
@@ -104,11 +109,11 @@ def _ended_mid_stream(talk: Talk) -> Strike | None:
     return Strike(talk.sent[message], talk.sent[message]) if message < len(talk.sent) else None
 
 
-async def _naive_url(stage: Stage, primary: Riva, fallback: Riva) -> str:
+async def _naive_url(stage: Stage, primary: RivaProcess, fallback: RivaProcess) -> str:
     return await stage.naive(primary.port, fallback.port)
 
 
-async def _voxtree_url(stage: Stage, primary: Riva, fallback: Riva) -> str:
+async def _voxtree_url(stage: Stage, primary: RivaProcess, fallback: RivaProcess) -> str:
     return (await stage.voxtree(*pair(primary.port, fallback.port))).url
 
 

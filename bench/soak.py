@@ -22,8 +22,9 @@ import msgspec
 
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
-from bench.faults.players import BY_HAND, Riva, Voxtree
+from bench.faults.players import BY_HAND, Voxtree
 from bench.faults.stage import Stage
+from bench.riva import RivaProcess
 from bench.riva.faults import At, GoAway, Status
 from bench.rounds import machine
 
@@ -135,19 +136,19 @@ async def _round(soak: Soak, stage: Stage, url: str) -> None:
         soak.errors[code] = soak.errors.get(code, 0) + times
 
 
-async def _strike(soak: Soak, riva: Riva, chance: random.Random) -> None:
+async def _strike(soak: Soak, riva: RivaProcess, chance: random.Random) -> None:
     """Kill or stop it now and then, and bring it back."""
     while True:
         await asyncio.sleep(chance.uniform(*EVERY))
         soak.strikes += 1
         if chance.random() < 0.5:
-            riva.kill()
+            await riva.kill()
             await asyncio.sleep(chance.uniform(*AWAY))
             await riva.start()
         else:
-            riva.stop()
+            riva.suspend()
             await asyncio.sleep(chance.uniform(*AWAY))
-            riva.go_on()
+            riva.resume()
 
 
 async def _watch(soak: Soak, voxtree: Voxtree, began: float) -> None:

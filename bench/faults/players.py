@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import msgspec
 
-from bench.faults.riva import RivaSettings
 from bench.processes import Process
-from bench.riva import Report
 
 LAST_OF_WELCOME = "try this"  # what voxtree prints when it serves; the line ends with its URL
 COMMAND_LINE = "transport.cli.main"
 BY_HAND = "bench.faults.serve"  # what runs voxtree if it has to be told to fail
-
-
-class Riva:
-    """A scripted Riva in a process of its own."""
-
-    def __init__(self, settings: RivaSettings) -> None:
-        self.settings = settings
-        self.is_stopped = False
-        self._stack = AsyncExitStack()
-
-    @property
-    def port(self) -> int:
-        return self.settings.port
-
-    async def start(self) -> None:
-        """Start it, at the port it had before if it had one."""
-        settings = msgspec.json.encode(self.settings).decode()
-        self._process = await self._stack.enter_async_context(Process("-m", "bench.faults.riva", settings))
-        self.settings = msgspec.structs.replace(self.settings, port=int(await self._process.line()))
-
-    async def report(self) -> Report:
-        """What it has seen and done since its start."""
-        return msgspec.json.decode(await self._process.ask("report"), type=Report)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.signal(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """SIGSTOP: it hangs, and the kernel goes on acknowledging for it."""
-        self._process.signal(signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        """SIGCONT."""
-        self._process.signal(signal.SIGCONT)
-
-    async def aclose(self) -> None:
-        await self._stack.aclose()
 
 
 class LogLine(msgspec.Struct, frozen=True):

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.faults.outcome import Check, Strike
-from bench.faults.players import COMMAND_LINE, Riva, Voxtree, pair, toml
+from bench.faults.players import COMMAND_LINE, Voxtree, pair, toml
 from bench.faults.recovery import delays, percentile, switches
-from bench.faults.riva import RivaSettings
 from bench.faults.talk import CHUNK_SECONDS, Talk
 from bench.processes import Process
 from bench.proxy import Proxy
-from bench.riva import CodedSpeech, Plan
+from bench.riva import CodedSpeech, Plan, RivaProcess
 from bench.riva.faults import Action
 from bench.riva.words import TAGS
 from transport.expected import ExpectedError
@@ -87,14 +86,10 @@ class Stage:
 
     # ---- who plays
 
-    async def rivas(self, *plans: Plan, **settings: Any) -> Sequence[Riva]:
-        """Scripted Rivas, one for each plan. `settings`: see `RivaSettings`."""
+    async def rivas(self, *plans: Plan, tls: tuple[Path, Path] | None = None) -> Sequence[RivaProcess]:
+        """Scripted Rivas, one for each plan. `tls`: see `RivaProcess`."""
         self.tell("starting the Rivas")
-        rivas = [Riva(RivaSettings(plan=plan, **settings)) for plan in plans]
-        for riva in rivas:
-            self._stack.push_async_callback(riva.aclose)
-        await asyncio.gather(*(riva.start() for riva in rivas))
-        return rivas
+        return [await self._stack.enter_async_context(RivaProcess(plan, tls=tls)) for plan in plans]
 
     async def proxy(self, target: int, *, window: int | None = None) -> Proxy:
         """A proxy before a port."""
@@ -131,7 +126,7 @@ class Stage:
 
     async def usual(
         self, *faults: Action, fallback_faults: tuple[Action, ...] = (), **more: Any
-    ) -> tuple[Riva, Riva, Voxtree]:
+    ) -> tuple[RivaProcess, RivaProcess, Voxtree]:
         """A primary Riva with faults, a fallback, by default without any, and voxtree. `more`: see `voxtree`."""
         primary, fallback = await self.rivas(Plan(faults=faults), Plan(faults=fallback_faults))
         return primary, fallback, await self.voxtree(*pair(primary.port, fallback.port), **more)

@@ -24,6 +24,10 @@ class ReportUnwritable(ExpectedError):
     """The file for the report cannot be written."""
 
 
+class BadTls(ExpectedError):
+    """The files for TLS are not there, or one is missing."""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plan", type=Path, metavar="FILE", help="what goes wrong, .toml or .json (default: nothing)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
@@ -31,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write what happened to this file, at the end and on SIGUSR1"
     )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="PEM, for TLS; with --certificate")
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="PEM, for TLS; with --key")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when stdin does")
 
 
@@ -38,11 +44,22 @@ def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status."""
     try:
         plan = load(args.plan) if args.plan else Plan()
-        asyncio.run(_serve(ScriptedRiva(plan, host=args.host, port=args.port), args))
+        asyncio.run(_serve(ScriptedRiva(plan, host=args.host, port=args.port, **_tls(args)), args))
     except ExpectedError as error:
         print(f"bench riva: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _tls(args: argparse.Namespace) -> dict[str, Path]:
+    files = {"key_file": args.key, "certificate_file": args.certificate}
+    given = {name: path for name, path in files.items() if path is not None}
+    if len(given) == 1:
+        raise BadTls("--key and --certificate belong together")
+    for path in given.values():
+        if not path.is_file():
+            raise BadTls(f"{path}: there is no such file")
+    return given
 
 
 async def _serve(riva: ScriptedRiva, args: argparse.Namespace) -> None:

@@ -25,12 +25,17 @@ class RivaProcess:
 
     It ends with this process at the latest, even if this one is killed.
 
+    Args:
+        port: 0: any free one.
+        tls: the files of a key and its certificate, PEM.
+
     Attributes:
         port: where it listens, the same one in each of its lives.
     """
 
-    def __init__(self, plan: Plan | None = None, *, port: int = 0) -> None:
+    def __init__(self, plan: Plan | None = None, *, port: int = 0, tls: tuple[Path, Path] | None = None) -> None:
         self.port = port
+        self._tls = tls
         self._plan = plan or Plan()
         self._process: Process | None = None
 
@@ -66,27 +71,35 @@ class RivaProcess:
             RuntimeError: it could not; stderr has said why.
         """
         files: list[str | Path] = ["--plan", self._file("plan"), "--report", self._file("report")]
+        if self._tls is not None:
+            files += ["--key", self._tls[0], "--certificate", self._tls[1]]
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench", "riva", "--exit-with-parent", "--port", str(self.port), *files,
             cwd=ROOT, stdin=PIPE, stdout=PIPE,
+            start_new_session=True,  # Ctrl-C is for whoever measures, who then ends it
         )  # fmt: skip
         line = await self._line()
         if not line.startswith(LISTENING):
             raise RuntimeError(f"the scripted Riva did not start: exit status {await self._process.wait()}")
         self.port = int(line.rpartition(":")[2])
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still lives."""
+        if self._running.returncode is None:
+            self._running.send_signal(number)
+
     async def kill(self) -> None:
         """End it by SIGKILL, as a crash does."""
-        self._running.kill()
+        self.signal(signal.SIGKILL)
         await self._running.wait()
 
     def suspend(self) -> None:
         """Freeze it by SIGSTOP: it holds its connections and does nothing."""
-        self._running.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on after `suspend`."""
-        self._running.send_signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     async def restart(self) -> None:
         """Begin another life on the same port; kills the present one if there is one."""
@@ -103,7 +116,7 @@ class RivaProcess:
 
     async def report(self) -> Report:
         """What has happened in this life so far."""
-        self._running.send_signal(signal.SIGUSR1)
+        self.signal(signal.SIGUSR1)
         await self._line()
         return self._read()
 

@@ -20,7 +20,7 @@ async def killed(stage: Stage) -> None:
     async with stage.speech(voxtree.url) as clock:
         await clock.at(EARLY)
         stage.struck()
-        primary.kill()
+        await primary.kill()
 
 
 async def stopped(stage: Stage) -> None:
@@ -28,7 +28,7 @@ async def stopped(stage: Stage) -> None:
     async with stage.speech(voxtree.url) as clock:
         await clock.at(EARLY)
         stage.struck()
-        primary.stop()
+        primary.suspend()
 
 
 async def all_gone(stage: Stage) -> None:
@@ -38,8 +38,8 @@ async def all_gone(stage: Stage) -> None:
     async with stage.speech(voxtree.url, patience=PATIENCE + outage) as clock:
         await clock.at(EARLY)
         struck = time.monotonic()
-        primary.kill()
-        fallback.kill()
+        await primary.kill()
+        await fallback.kill()
         await asyncio.sleep(outage)
         await asyncio.gather(primary.start(), fallback.start())
         stage.struck(struck)
@@ -119,7 +119,7 @@ async def slow(stage: Stage) -> None:
         for _ in range(30):
             await asyncio.sleep(0.5)
             memory.append(voxtree.process.memory())
-        primary.kill()
+        await primary.kill()
     half = len(memory) // 2
     stage.facts["MiB at most"] = max(memory) / 2**20
     stage.check("MiB gained while full", (max(memory[half:]) - memory[half]) / 2**20, 4, "MiB")

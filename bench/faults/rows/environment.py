@@ -54,7 +54,7 @@ async def expired_certificate(stage: Stage) -> None:
     if shutil.which("openssl") is None:
         raise Unplayable("needs openssl")
     key, certificate = make_expired_certificate(stage.folder)
-    (primary,) = await stage.rivas(Plan(), key=str(key), certificate=str(certificate))
+    (primary,) = await stage.rivas(Plan(), tls=(key, certificate))
     (fallback,) = await stage.rivas(Plan())
     secure = backend("primary", primary.port, address=f"localhost:{primary.port}", tls=True, ca_file=str(certificate))
     voxtree = await stage.voxtree(secure, backend("fallback", fallback.port))
