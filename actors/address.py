@@ -220,9 +220,14 @@ class Ref(Generic[M_contra]):
         self._inbox.shut(door, error)
         monitors, self._monitors = self._monitors, {}
         failures: list[Exception] = []
+        interrupt: BaseException | None = None
         for monitor in monitors:
             try:
                 monitor.fire(Down(self, error))
             except Exception as failure:  # the watcher's, not the actor's: the others must still be told
                 failures.append(failure)
+            except BaseException as raised:  # raised below, when all were told
+                interrupt = raised
+        if interrupt is not None:
+            raise interrupt
         return failures

@@ -103,13 +103,21 @@ class Policy:
         """Seconds to wait before the restart that `error` leads to."""
         if self.backoff is None:
             return 0.0
-        hint = getattr(error, "retry_after", None)
+        hint = _said(error, "retry_after")
         if self.directive is Directive.RATE_LIMIT and isinstance(hint, int | float) and math.isfinite(hint):
             return max(0.0, float(hint))
         return self.backoff.delay(attempt, random)
 
 
 RESTART = Policy(Directive.RESTART)
+
+
+def _said(error: BaseException | None, attribute: str) -> object:
+    """What an error says of itself; nothing, if even that fails: one more error must not hide the first."""
+    try:
+        return getattr(error, attribute, None)
+    except Exception:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +132,7 @@ class PolicyTable:
         object.__setattr__(self, "policies", MappingProxyType(dict(self.policies)))
 
     def lookup(self, error: BaseException | None) -> Policy:
-        code = getattr(error, "code", None)
+        code = _said(error, "code")
         if not isinstance(code, str):
             return self.default
         found = self.policies.get(code) or self.policies.get(code.partition("_")[0])

@@ -14,7 +14,6 @@ from contextvars import copy_context
 from typing import Protocol
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
 
 from supervisor.errors import CancelledFromOutside, Escalated, Path
 from supervisor.loops import running_loop
@@ -102,7 +101,6 @@ class Root:
 
     @asynccontextmanager
     async def session(self, tree: Tree) -> AsyncGenerator[None]:
-        await checkpoint_if_cancelled()
         self.on_fatal = tree.stop_soon
         _Clock(self).start()
         failure: BaseException | None = None

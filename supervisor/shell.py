@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never, cast
 
 import anyio
 
@@ -80,6 +80,8 @@ class Shell:
         self._waiters: anyio.Event | None = None
         self._inputs: deque[Input] = deque()
         self._delivering = False
+        self._root = cast("Root", _NotEntered(name))
+        self._core = cast("Core", _NotEntered(name))
 
     def stop_soon(self, exit: Exit = ORDERLY) -> None:
         """Begin to stop this supervisor and all below it, in order; `exit` is what its own supervisor sees.
@@ -141,11 +143,11 @@ class Shell:
     def deliver(self, what: Input) -> None:
         """Give the core an input and carry out its commands. Re-entrant: what comes up meanwhile waits
         its turn."""
+        now = self._root.loop.now
         self._inputs.append(what)
         if self._delivering:
             return
         self._delivering = True
-        now = self._root.loop.now
         try:
             while self._inputs:
                 for command in self._core.receive(self._inputs.popleft(), now()):
@@ -243,6 +245,16 @@ def _snapshot(entry: Entry, now: float) -> Snapshot:
         restarts=entry.budget.count(now) if entry.budget is not None else 0,
         intensity=entry.child.budget,
     )
+
+
+class _NotEntered:
+    """Stands where a supervisor's core and root will be."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        raise RuntimeError(f"supervisor {self._name!r} runs only while it is entered: `async with`, or as a child")
 
 
 class Nested:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from supervisor.commands import (
     ChildCount,
@@ -72,7 +73,7 @@ class Supervisor(Shell):
             end anyway. By default a critical log line names them.
 
     Raises:
-        RuntimeError: it is entered twice, or left by another task than entered it.
+        RuntimeError: it is entered twice, left by another task than entered it, or used before it was entered.
         InvalidSpec: the arguments do not fit together.
         StartFailed: on entering: a child did not start; those before it have been stopped again.
         Escalated: on leaving: it gave up.
@@ -157,6 +158,7 @@ class Supervisor(Shell):
     async def __aenter__(self) -> Self:
         if self._link is not None:
             raise RuntimeError(f"supervisor {self.name!r} cannot be entered twice")
+        await checkpoint_if_cancelled()
         self._entered_by = anyio.get_current_task().id
         root = Root(random.random, self._on_leak)
         self._attach(root, (self.name,), RootLink(self, self.name, root), copy_context())

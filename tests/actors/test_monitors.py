@@ -115,3 +115,18 @@ async def test_who_is_told_finds_the_mailbox_already_as_the_end_left_it() -> Non
         ref.stop()
         await settle()
     assert refused == [Down(ref, None)]
+
+
+async def test_an_interrupt_in_a_watcher_stops_the_tree_when_the_other_watchers_were_told() -> None:
+    ref, told = sample(), list[Down]()
+
+    def interrupt(down: Down) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        async with Supervisor([actor_child("sample", Sample, ref=ref, restart=Restart.TEMPORARY)]):
+            ref.monitor(interrupt)
+            ref.monitor(told.append)
+            ref.tell(Fail(Broken()))
+            await settle()
+    assert [type(down.error) for down in told] == [Broken]

@@ -15,6 +15,18 @@ class Coded(Exception):
         self.retry_after = retry_after
 
 
+class Mute(Exception):
+    """Fails when it is asked what it is."""
+
+    @property
+    def code(self) -> str:
+        raise LookupError
+
+    @property
+    def retry_after(self) -> float:
+        raise LookupError
+
+
 STOP, ESCALATE = Policy(Directive.STOP), Policy(Directive.ESCALATE)
 LIMIT = Policy(Directive.RATE_LIMIT, Backoff(initial=1.0))
 TABLE = PolicyTable({"RIVA_003": LIMIT, "RIVA": STOP}, default=ESCALATE)
@@ -27,6 +39,7 @@ TABLE = PolicyTable({"RIVA_003": LIMIT, "RIVA": STOP}, default=ESCALATE)
         (Coded("RIVA_001"), STOP),
         (Coded("AUDIO_001"), ESCALATE),
         (ValueError(), ESCALATE),
+        (Mute(), ESCALATE),
         (None, ESCALATE),
     ],
 )
@@ -85,3 +98,7 @@ def test_a_policy_that_makes_no_sense_is_refused(make: object) -> None:
     assert callable(make)
     with pytest.raises(InvalidSpec):
         make()
+
+
+def test_an_error_that_fails_to_say_when_to_come_back_says_nothing() -> None:
+    assert LIMIT.delay(Mute(), 0, lambda: 0.0) == 1.0

@@ -181,6 +181,20 @@ async def test_a_supervisor_is_entered_once() -> None:
         await tree.__aenter__()
 
 
+async def test_a_supervisor_that_was_never_entered_says_so_and_starts_nothing() -> None:
+    tree = Supervisor([Child("a", forever)])
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await tree.__aenter__()
+    for use in (tree.which_children, tree.count_children, tree.snapshot, tree.stop_soon, lambda: tree.value("a")):
+        with pytest.raises(RuntimeError, match="'root' runs only while it is entered"):
+            use()
+    with pytest.raises(RuntimeError, match="runs only while it is entered"):
+        await tree.start_child(Child("b", forever))
+    async with tree:  # it is none the worse for it
+        assert [child.id for child in tree.which_children()] == ["a"]
+
+
 async def test_after_the_end_requests_are_refused_and_waiting_is_over() -> None:
     async with Supervisor([Child("a", forever)]) as tree:
         await tree.stop()
