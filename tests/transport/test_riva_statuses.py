@@ -127,7 +127,7 @@ def statuses_of_streams_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         return found and msgspec.structs.replace(found, **lost)
 
     monkeypatch.setattr(stream_module, "_ending", lost_ending)
-    monkeypatch.setattr(stream_module, "_STATUS_TIMEOUT", 0.05)
+    monkeypatch.setattr(stream_module, "_STATUS_PAUSE", 0.0)
 
 
 @pytest.mark.usefixtures("statuses_of_streams_are_lost")

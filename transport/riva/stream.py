@@ -60,7 +60,6 @@ class RivaStream:
         self._phase = Phase.OPEN
         self._ending: _Ending | None = None
         self._closed = False
-        self._ended = asyncio.Event()  # with a status that says something
         self._answered = False
         self._stall = ""  # why the watch cancelled the call
         self._watch = watch
@@ -204,18 +203,21 @@ class RivaStream:
         )
 
     async def _true_ending(self) -> _Ending | None:
-        """How the call ended. A failed write may be noticed before the status that explains it."""
-        if not self._ended.is_set():
-            with anyio.move_on_after(_STATUS_TIMEOUT):
-                await self._ended.wait()
+        """How the call ended. A failed write may be noticed before the status that explains it.
+
+        grpc.aio tells of the first of the two only; so the call is asked again, until it knows the other.
+        """
+        for _ in range(_STATUS_LOOKS):
+            if self._ending is not None and not is_lost(self._ending.code, self._ending.text):
+                break
+            await asyncio.sleep(_STATUS_PAUSE)
+            self._note_ending(self._call)
         return self._ending
 
     def _note_ending(self, call: Any) -> None:
-        """Keep the first status that says something. Called by grpc.aio the moment a status arrives."""
+        """Keep the first status that says something. Called by grpc.aio the moment the first one arrives."""
         if self._ending is None or is_lost(self._ending.code, self._ending.text):
             self._ending = _ending(call, after_finish=self._phase is Phase.DRAINING)
-        if self._ending is not None and not is_lost(self._ending.code, self._ending.text):
-            self._ended.set()
 
     def _look(self) -> None:
         """Cancel a stream that has stalled."""
@@ -237,6 +239,9 @@ def is_being_cancelled() -> bool:
 
 _CALL_ERRORS = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
 _DRAIN_TIMEOUT = 1.0  # the server has ended, so what is left is on this side already
+# 0.3 s in all: the status travels in the packet that made the write fail, Core's threads may only swap them.
+_STATUS_LOOKS = 30
+_STATUS_PAUSE = 0.01
 
 
 class _Ending(msgspec.Struct, frozen=True):
@@ -251,9 +256,6 @@ class _Ending(msgspec.Struct, frozen=True):
     def is_complete(self) -> bool:
         """All audio was heard and answered."""
         return self.code == "OK" and self.after_finish
-
-
-_STATUS_TIMEOUT = 0.1  # it travels in the packet that made the write fail, Core's threads may only swap them
 
 
 def _ending(call: Any, *, after_finish: bool) -> _Ending | None:
