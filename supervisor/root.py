@@ -108,6 +108,8 @@ class Root:
             with self._body:
                 await self._boot(tree)
                 yield
+        except GeneratorExit:
+            raise
         except BaseException as error:
             failure = error
         tree.stop_soon()
@@ -142,6 +144,8 @@ async def _wait(event: anyio.Event) -> BaseException | None:
         try:
             with anyio.CancelScope(shield=True):
                 await event.wait()
+        except GeneratorExit:
+            raise
         except BaseException as error:
             interruption = error
     return interruption
@@ -161,12 +165,21 @@ class _Clock:
             await self._root.timers.run()
         except anyio.get_cancelled_exc_class():
             self.bury()
-            return
+        except GeneratorExit:
+            raise
         except Exception as defect:
             self._root.broken(defect)
-        self._root.clock_stopped.set()
+            self._root.clock_stopped.set()
+        except BaseException as interrupt:
+            self._go_on(interrupt)
+        else:
+            self._root.clock_stopped.set()
 
     def bury(self) -> None:
-        """Somebody cancelled this task: stop the tree, with its deadlines kept, and say so where it was entered."""
-        self._root.fatal(CancelledFromOutside("the tree was cancelled, but not by whoever entered it"))
+        """Somebody cancelled this task."""
+        self._go_on(CancelledFromOutside("the tree was cancelled, but not by whoever entered it"))
+
+    def _go_on(self, error: BaseException) -> None:
+        """Stop the tree, with its deadlines kept, and raise this where it was entered."""
+        self._root.fatal(error)
         self.start()

@@ -369,6 +369,21 @@ async def test_an_interrupt_stops_the_tree_even_while_its_body_hears_of_no_cance
     assert anyio.current_time() == pytest.approx(2.0)
 
 
+async def test_an_interrupt_in_a_timer_stops_all_in_order_and_deadlines_still_hold() -> None:
+    async def sets_it(*, task_status: Incarnation) -> None:
+        task_status.timers.after(1.0, interrupt)
+        task_status.on_stop(lambda: None)  # and does not
+        task_status.started()
+        await anyio.sleep_forever()
+
+    record = Recorder()
+    with pytest.raises(SystemExit):
+        async with Supervisor([Child("a", polite), Child("b", sets_it, shutdown=2.0)], on_event=record):
+            await anyio.sleep_forever()
+    assert anyio.current_time() == pytest.approx(1.0 + 2.0 + 1.0)
+    assert [event.path[-1] for event in record.of(ChildEnded)] == ["b", "a", "root"]
+
+
 # ---- tasks that do not do as they are told
 
 
