@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -76,6 +77,7 @@ class RivaProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench", "riva", "--exit-with-parent", "--port", str(self.port), *files,
             cwd=ROOT, stdin=PIPE, stdout=PIPE,
+            env={"GRPC_VERBOSITY": "ERROR", **os.environ},  # a frozen one tells of each ping it missed
             start_new_session=True,  # Ctrl-C is for whoever measures, who then ends it
         )  # fmt: skip
         line = await self._line()
