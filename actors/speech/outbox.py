@@ -8,7 +8,7 @@ from actors.speech.errors import SlowConsumer
 from actors.speech.messages import Ack, Done, Problem, SessionEvent, Transcript
 from actors.speech.signal import Signal
 
-CAPACITY = 1000  # events and words a client may leave unread: some five minutes of speech, and 200 KiB
+CAPACITY = 1000  # events and words a client may leave unread: some five minutes of speech, and 220 KiB
 _INTERIM, _ACK = "interim", "ack"  # of each at most one waits
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import count
+
 import anyio
 import pytest
 
@@ -107,3 +110,20 @@ async def test_words_count_for_what_they_take_until_they_are_read() -> None:
     outbox.put(final(40, words=10))
     with pytest.raises(SlowConsumer):
         outbox.put(final(41, words=10))
+
+
+def speak_for_ever(outbox: Outbox) -> None:
+    for seq in count(1000):
+        said = tuple(Word(f"word{seq}x{n}", 10**6 + n, 10**6 + n + 1, 0.1 + n) for n in range(10))
+        text = " ".join(word.text for word in said)
+        outbox.put(Transcript(is_final=True, seq=seq, start=10**6, end=10**6 + seq, text=text, words=said))
+
+
+def test_what_a_client_leaves_unread_takes_less_than_256_kib() -> None:
+    outbox = Outbox()
+    tracemalloc.start()
+    with pytest.raises(SlowConsumer):
+        speak_for_ever(outbox)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 256 * 1024
