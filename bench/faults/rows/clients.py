@@ -1,7 +1,8 @@
 """Clients that do not read what they are told.
 
 What they cost is told from what clients cost anyway by a second server, to which the same clients say the same and read
-everything: a server's memory grows in its first minute, whoever its clients are.
+everything: a server's memory grows in its first minute, whoever its clients are. That growth differs by one or two MiB
+from run to run, so that the slow ones have to be many.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ CUT_OFF = "CONN_007"
 
 
 async def slow_readers(stage: Stage) -> None:
-    """Every tenth client gets 1 KB/s: enough for its finals, too little for all interims. None is to be cut off."""
+    """Every second client gets 1 KB/s: enough for its finals, too little for all interims. None is to be cut off."""
     cut_off = await _beside_others(stage, Line(rate=1000), counts=True, words=stage.words)
     stage.check("clients who read and were cut off", cut_off, 0)
 
 
 async def non_readers(stage: Stage) -> None:
-    """Every tenth client reads nothing from some point on. It is to be told so and cut off; the others count."""
+    """Every second client reads nothing from some point on. It is to be told so and cut off; the others count."""
     cut_off = await _beside_others(stage, Line(rate=0.01), counts=False, words=max(LONG, stage.words))
     stage.check("clients who read nothing and were kept", _slow(stage) - cut_off, 0)
 
 
 def _slow(stage: Stage) -> int:
-    return max(1, stage.sessions // 10)
+    return max(1, stage.sessions // 2)
 
 
 async def _beside_others(stage: Stage, line: Line, *, counts: bool, words: int) -> int:
