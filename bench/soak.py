@@ -35,6 +35,7 @@ AWAY = (1.0, 6.0)  # seconds that a struck Riva is away
 LOOK = 5.0  # seconds between two samples
 REST = 1.0  # seconds after a round's last client until it is at rest
 WARM_UP, WARM_UP_SECONDS = 0.2, 60.0  # of the run, and at least
+SHOWN = 12  # steps in which memory's way is shown
 FEWEST = 3  # samples at rest, without which nothing is said about growth
 # By so much a figure may have grown after the warm-up, by the line that fits best: memory by what an allocator shifts
 # about, files and tasks by what a connection to a backend that is just up or down has.
@@ -215,12 +216,18 @@ def _show(soak: Soak) -> None:
         ("doubled, misordered, foreign", f"{soak.doubled}, {soak.misordered}, {soak.foreign}"),
         ("errors that clients saw", ", ".join(f"{code} × {n}" for code, n in soak.errors.items()) or "none"),
         *((f"at rest after {sample.at / 60:.1f} minutes", _used(sample)) for sample in ends),
-        ("growth in between", _figures(soak.growth)),
+        ("MiB at rest, warm-up included", " ".join(f"{soak.rests[at].mib:.1f}" for at in _spread(len(soak.rests)))),
+        ("growth without the warm-up", _figures(soak.growth)),
         ("which in an hour would be", _figures(soak.slopes)),
     ]
     print(f"\n{soak.minutes:g} minutes, {soak.sessions} sessions, {soak.strikes} strikes, seed {soak.seed}")
     print("\n".join(f"  {name:30} {value}" for name, value in rows))
     print(soak.verdict)
+
+
+def _spread(count: int) -> list[int]:
+    """Some of so many indices, the first and the last among them."""
+    return sorted({round(part * (count - 1) / SHOWN) for part in range(SHOWN + 1)}) if count else []
 
 
 def _used(sample: Sample) -> str:

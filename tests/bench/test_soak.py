@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import Sample, Soak, slope
+from bench.soak import Sample, Soak, _show, slope
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +42,12 @@ def test_what_is_too_short_or_has_harmed_words_does_not_hold() -> None:
     assert Soak(seed=1).verdict == "misses: too short to say whether anything grows"
     rests = samples(*[50.0] * 6)
     assert Soak(seed=1, rests=rests, lost=2, misordered=1).verdict == "FAILS: 2 lost, 1 misordered"
+
+
+def test_the_way_of_the_memory_is_shown_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Soak(seed=1, rests=samples(*[float(number) for number in range(100)])))
+    shown = next(line for line in capsys.readouterr().out.splitlines() if "warm-up included" in line).split()
+    assert (shown[-13], shown[-1]) == ("0.0", "99.0")
 
 
 @pytest.mark.slow
