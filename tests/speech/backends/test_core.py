@@ -250,11 +250,45 @@ def test_nothing_is_lent_before_it_has_answered() -> None:
     driver = Driver(*primary_and_fallback(), asks=False)
     driver.do(driver.core.asking(driver.now, asks=True))
     assert driver.lease("s") is None
+    driver.answer("primary")
+    assert driver.at("s") == "primary"
+
+
+def test_at_the_start_a_better_tier_is_waited_for_though_a_worse_one_was_quicker_to_answer() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
     driver.answer("fallback")
+    assert driver.lease("s") is None
+    driver.now += 0.005
+    driver.answer("primary")
+    assert driver.at("s") == "primary"
+
+
+def test_a_better_tier_that_says_nothing_at_the_start_is_not_waited_for_long() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
+    driver.answer("fallback")
+    assert driver.lease("s") is None
+    driver.now += driver.core.serve_in(driver.now)
+    driver.do(driver.core.tick(driver.now))
     assert driver.at("s") == "fallback"
     assert driver.lease("t") == "fallback"
-    driver.answer("primary")
-    assert driver.lease("u") == "primary"
+
+
+def test_a_better_tier_that_fails_its_first_question_is_not_waited_for() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
+    driver.answer("fallback")
+    driver.answer("primary", gone("primary"))
+    assert driver.lease("s") == "fallback"
+
+
+def test_a_better_tier_that_is_added_later_keeps_nobody_waiting() -> None:
+    primary, fallback = primary_and_fallback()
+    driver = Driver(fallback)
+    driver.pass_time(5.0)
+    driver.do(driver.core.reconfigure([primary, fallback], driver.now, leave_by=driver.now))
+    assert driver.lease("s") == "fallback"
 
 
 def test_a_question_that_was_out_when_a_stream_failed_proves_nothing() -> None:
