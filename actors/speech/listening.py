@@ -102,6 +102,11 @@ class Listening:
         self.retired = True
         self._record.log.changed.notify()
 
+    def gives_way(self) -> Outcome:
+        """The backend will not go on with it. Another stream will, or does already."""
+        self.outcome = Outcome.RETIRED if self.retired else Outcome.NEXT
+        return self.outcome
+
     # ---- audio in
 
     async def _send(self) -> None:

@@ -19,6 +19,7 @@ from actors.speech.backends.events import (
     BreakerClosed,
     BreakerOpened,
     Health,
+    ModelMissing,
     QuotaFreed,
     QuotaSpent,
     SessionMoved,
@@ -142,6 +143,21 @@ def test_a_session_whose_model_is_missing_at_one_endpoint_gets_another_one() -> 
     assert driver.lease("s", GERMAN) == "fallback"
     assert (driver.lease("t", GERMAN), driver.lease("u", ENGLISH)) == ("fallback", "primary")
     assert driver.state("primary").breaker is CLOSED
+
+
+def test_operators_are_told_once_of_a_model_that_an_endpoint_lacks() -> None:
+    driver = Driver(*primary_and_fallback())
+    missing = ModelNotFound("no 'de-DE'", endpoint="primary")
+    for session in sessions(3):
+        driver.lease(session, GERMAN)
+    for session in sessions(3):
+        driver.end(session, missing)
+    told = ModelMissing(name="primary", code="RIVA_002", language="de-DE", model="", detail=str(missing))
+    assert driver.of(ModelMissing) == [told]
+    driver.pass_time(310.0)
+    driver.lease("later", GERMAN)
+    driver.end("later", missing)
+    assert driver.of(ModelMissing) == [told, told]
 
 
 def test_a_model_that_no_endpoint_has_is_refused_at_once_to_who_asks_and_to_who_waits() -> None:
