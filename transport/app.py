@@ -128,6 +128,7 @@ class App:
             catch_up=EMBEDDED_CATCH_UP,
             first_answer_timeout=EMBEDDED_PATIENCE,
             stall_timeout=EMBEDDED_PATIENCE,
+            hang_timeout=EMBEDDED_PATIENCE,
             finish_timeout=EMBEDDED_PATIENCE,
             max_stream_age=float("inf"),
         )

@@ -20,6 +20,7 @@ from actors.speech.backends.events import (
     BackendUp,
     BreakerClosed,
     BreakerOpened,
+    ModelMissing,
     PoolEvent,
     QuotaFreed,
     QuotaSpent,
@@ -110,6 +111,7 @@ _POOL_TEXTS: dict[type[PoolEvent], str] = {
     BreakerClosed: "backend {name} has proved itself",
     QuotaSpent: "the quota {key} is used up: nothing is asked of it for {seconds:.3g} s",
     QuotaFreed: "the quota {key} grants streams again",
+    ModelMissing: "backend {name} gets no sessions in {language} for a while: {detail}",
     SessionMoved: "session {session} moved from {source} to {target}",
 }
 

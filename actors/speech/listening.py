@@ -11,7 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from actors.address import Ref
-from actors.speech.audio_log import AudioGone, Cursor
+from actors.speech.audio_log import SAMPLE_BYTES, AudioGone, Cursor
 from actors.speech.errors import BackendStalled
 from actors.speech.hearing import Hearing
 from actors.speech.messages import Heard, SessionMessage, StreamDrained
@@ -21,8 +21,10 @@ from actors.speech.record import SessionRecord
 from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
-FIRST_CHUNK_SECONDS = 0.5  # … but for its first one, so that a stream that has to catch up shows words soon
-CATCHING_UP_SECONDS = 0.5  # audio that has piled up beyond this is sent in paced chunks
+CATCHING_UP_SECONDS = 0.5  # … but what has piled up is sent in messages of so much, and paced, as long as there is more
+# Where a hundred streams take over at once, each is to show words before others are sent their second message; but
+# some backends work in longer steps, or answer words only.
+FIRST_ANSWER_SECONDS = 0.25
 # Of the log: a stream that leaves so much of it unsettled, for as long as that lasts, is ended and its last words
 # taken; in the middle of speech only when the log is all but full.
 ROTATE, ROTATE_IN_SPEECH = 0.75, 0.9
@@ -76,6 +78,7 @@ class Listening:
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
         self._finished = False
+        self._answered = anyio.Event()
         self._timers = timers
         self._timer: Timer | None = None
         self._tasks: TaskGroup  # while it runs
@@ -102,6 +105,11 @@ class Listening:
         self.retired = True
         self._record.log.changed.notify()
 
+    def gives_way(self) -> Outcome:
+        """The backend will not go on with it. Another stream will, or does already."""
+        self.outcome = Outcome.RETIRED if self.retired else Outcome.NEXT
+        return self.outcome
+
     # ---- audio in
 
     async def _send(self) -> None:
@@ -113,7 +121,8 @@ class Listening:
 
     async def _feed(self) -> None:
         stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._record.log
-        chunk = int(FIRST_CHUNK_SECONDS * self._rate)
+        usual, most = int(CHUNK_SECONDS * self._rate), int(CATCHING_UP_SECONDS * self._rate)
+        chunk = most
         while not self._is_at_end():
             if hearing.force_due:
                 hearing.forced(for_length=True)
@@ -121,9 +130,9 @@ class Listening:
             elif pcm := cursor.read(chunk):
                 hearing.audio(pcm, anyio.current_time())
                 await stream.send(pcm)
-                chunk = int(CHUNK_SECONDS * self._rate)
-                if cursor.behind > CATCHING_UP_SECONDS * self._rate:
-                    await anyio.sleep(self._pause())
+                chunk = most if cursor.behind > most else usual
+                if chunk == most:
+                    await self._pause(len(pcm) // SAMPLE_BYTES)
             elif cursor.take_mark():
                 hearing.forced(for_length=False)
                 await stream.force_final()
@@ -136,9 +145,16 @@ class Listening:
     def _is_at_end(self) -> bool:
         return self.retired or self._cursor.at_end or self._patience.is_over(self._cursor.position)
 
-    def _pause(self) -> float:
-        """Seconds between chunks, jittered so that a thousand replays after one failure do not march in step."""
-        return CHUNK_SECONDS / self._lease.backend.catch_up * random.uniform(0.8, 1.2)
+    async def _pause(self, samples: int) -> None:
+        """Between messages of piled-up audio; jittered so that a thousand replays do not march in step.
+
+        After the first one an answer is waited for instead: a crowd that takes over is as fast as its new backend.
+        """
+        if self._answered.is_set():
+            await anyio.sleep(samples / self._rate / self._lease.backend.catch_up * random.uniform(0.8, 1.2))
+        else:
+            with anyio.move_on_after(FIRST_ANSWER_SECONDS):
+                await self._answered.wait()
 
     async def _rest(self) -> None:
         """Nobody speaks just now."""
@@ -162,6 +178,7 @@ class Listening:
         try:
             async for result in self._stream:
                 self._lease.answered()
+                self._answered.set()
                 if not self.retired:
                     now = anyio.current_time()
                     await self._report(self._hearing.heard(result, now))

@@ -14,13 +14,17 @@ from actors.speech.backends.commands import Ask, Commands, Grant, Recall, Refuse
 from actors.speech.backends.core import PoolCore
 from actors.speech.backends.events import PoolEvent, PoolState
 from actors.speech.backends.place import Loan, Need, Place
-from actors.speech.errors import BackendDraining, BackendNotReady, BackendStalled, ModelNotFound, SpeechError
+from actors.speech.errors import BackendDraining, BackendStalled, ModelNotFound, SpeechError
 from actors.speech.ports import RecognitionBackend, RecognitionConfig
 from actors.speech.signal import Signal
 
 QUESTION_TIMEOUT = 5.0  # seconds; for a backend that has no deadline of its own
 WAIT_TOLD = 0.25  # seconds; a session is not told of a wait that is over sooner
 DRAIN_SECONDS = 30.0  # streams of a backend that was removed have so long to come to the end of an utterance
+
+
+class Elsewhere(Exception):
+    """The backend has no model for the session, but another one may. Nothing to fail of: lease again."""
 
 
 class Lease:
@@ -96,7 +100,7 @@ class BackendPool:
 
         Raises:
             ModelNotFound: no backend has what the config asks for.
-            BackendNotReady: this one has not, but another may: lease again.
+            Elsewhere: this one has not, but another may.
             BackendDraining: it was removed, and the stream did not come to an end in time.
         """
         need = Need(config.language, config.model)
@@ -112,7 +116,7 @@ class BackendPool:
         except SpeechError as error:
             self._ended(loan, error)
             if isinstance(error, ModelNotFound) and self._core.can_serve(need, anyio.current_time()):
-                raise _elsewhere(error) from error
+                raise Elsewhere from error
             raise
         except BaseException:
             self._ended(loan, None)
@@ -293,10 +297,3 @@ class _Waiting:
     def tell(self, answer: Grant | Refuse) -> None:
         self.answer = answer
         self.changed.notify()
-
-
-def _elsewhere(error: ModelNotFound) -> BackendNotReady:
-    """For the session it is as good as not ready; a fresh attempt finds the backend that is."""
-    return BackendNotReady(
-        f"{error.detail}; another backend may have it", endpoint=error.endpoint, backend_detail=error.backend_detail
-    )

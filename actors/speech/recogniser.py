@@ -13,7 +13,7 @@ from actors.speech.audio_log import Cursor
 from actors.speech.errors import SpeechError
 from actors.speech.listening import Listening, Outcome, task_group
 from actors.speech.messages import NoBackendFree, SessionMessage, StreamOpened
-from actors.speech.pool import BackendPool
+from actors.speech.pool import BackendPool, Elsewhere
 from actors.speech.ports import RecognitionConfig
 from actors.speech.record import SessionRecord
 from supervisor.incarnation import Incarnation
@@ -98,6 +98,10 @@ class _Life:
             if listening is not None and listening.retired:
                 return Outcome.RETIRED  # nobody waits for what it had to say
             raise
+        except Elsewhere:
+            if listening is None:
+                return Outcome.NEXT
+            return listening.gives_way()
 
     def _move(self, present: Listening) -> None:
         if not self._moving and anyio.current_time() >= self._move_from:

@@ -19,6 +19,7 @@ from actors.speech.messages import Done, Problem, SessionEvent, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig, Tier
 from actors.speech.sessions import Session, Sessions
+from supervisor.reports import ChildFailed, Event
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
 from tests.speech.fakes import RATE, FakeBackend, speech
@@ -83,9 +84,12 @@ class Hearing:
 
 
 class Running:
-    def __init__(self, pool: BackendPool, sessions: Sessions, events: list[PoolEvent]) -> None:
+    def __init__(
+        self, pool: BackendPool, sessions: Sessions, events: list[PoolEvent], tree_events: list[Event]
+    ) -> None:
         self.pool = pool
         self.events = events
+        self.tree_events = tree_events
         self._sessions = sessions
 
     async def converse(
@@ -113,9 +117,10 @@ async def running(*backends: FakeBackend) -> AsyncGenerator[Running, None]:
     events: list[PoolEvent] = []
     pool = BackendPool(backends, listener=events.append)
     sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=None, log_seconds=60.0)
-    tree = Supervisor([Child("pool", pool.run), sessions.child()])
+    tree_events: list[Event] = []
+    tree = Supervisor([Child("pool", pool.run), sessions.child()], on_event=tree_events.append)
     async with tree:
-        yield Running(pool, sessions, events)
+        yield Running(pool, sessions, events, tree_events)
 
 
 async def test_a_hundred_sessions_go_on_within_300_ms_when_their_backend_is_killed() -> None:
@@ -177,6 +182,7 @@ async def test_a_language_that_one_backend_lacks_is_recognised_by_the_other() ->
         heard = await server.converse(3, language="de-DE")
     assert [hearing.words for hearing in heard] == [WORDS] * 3
     assert german.opened == 3
+    assert [event for event in server.tree_events if isinstance(event, ChildFailed)] == []  # which would be logged
 
 
 async def test_a_spent_quota_sends_sessions_to_a_backend_with_another_one_at_once() -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from actors.speech.errors import ConnectionFailed, SpeechError, StreamLost
+from actors.speech.listening import FIRST_ANSWER_SECONDS
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
 from actors.speech.ports import Tier
 from actors.speech.silence import FILL_AFTER, KEEP_ALIVE
@@ -203,19 +204,37 @@ async def test_a_backend_that_hangs_with_audio_it_has_not_heard_is_replaced() ->
 # ---- how soon
 
 
-async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_100_ms() -> None:
-    backend = FakeBackend(opening=lambda stream: 1.0)
+async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a_second() -> None:
+    backend = FakeBackend(opening=lambda stream: 2.0)
     async with running(backend) as sessions:
         session = await sessions.open("s1", CONFIG)
         frame = speech(1, 1)[: RATE // 50 * 2]  # 20 ms
-        for _ in range(100):
+        for _ in range(200):
             await session.audio(frame)
             await anyio.sleep(0.02)
         session.disconnected()
-    assert sum(backend.messages) == 100 * RATE // 50
-    assert backend.messages[0] == RATE // 2  # of a stream that begins behind
-    assert backend.messages[1:6] == [RATE // 10] * 5
+    assert sum(backend.messages) == 200 * RATE // 50
+    assert backend.messages[:4] == [RATE // 2] * 4
     assert set(backend.messages[-20:]) == {RATE // 50}
+
+
+@pytest.mark.parametrize(("habits", "wait"), [(Habits(steady=True), 0.0), (Habits(), FIRST_ANSWER_SECONDS)])
+async def test_a_stream_that_begins_behind_is_sent_more_when_it_has_answered_or_not_for_a_while(
+    habits: Habits, wait: float
+) -> None:
+    sent: list[float] = []
+
+    def note(stream: int, heard: int) -> None:
+        sent.append(anyio.current_time())
+
+    async with running(FakeBackend(opening=lambda stream: 2.0, fail=note, habits=habits)) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        for _ in range(30):
+            await session.audio(bytes(RATE // 10 * 2))  # silence, which only a steady backend answers
+            await anyio.sleep(0.1)
+        session.disconnected()
+    opened, first, second, *_ = sent
+    assert (first - opened, second - first) == (0.0, pytest.approx(wait))
 
 
 @pytest.mark.parametrize("unsettled", [0.3, 3.0, 20.0])

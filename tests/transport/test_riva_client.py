@@ -28,6 +28,7 @@ from tests.transport.riva_server import (
     reject,
 )
 from transport.riva import Endpoint, RivaBackend, RivaStream
+from transport.riva.pulse import Pulse
 from transport.riva.status import Phase, speech_error
 from transport.riva.watch import Watch
 
@@ -574,6 +575,50 @@ async def test_a_backend_that_hangs_in_mid_utterance_is_found_though_it_answers_
                 await read_all(stream)
 
 
+async def test_an_endpoint_that_answers_neither_audio_nor_a_question_hangs(server: RivaServer) -> None:
+    hangs = asyncio.Event()
+    server.script = steady_until(hangs)
+    async with RivaBackend(server.endpoint(hang_timeout=0.4, stall_timeout=1000.0)) as backend:
+        with pytest.raises(errors.BackendStalled, match="neither to audio nor to a question"):  # noqa: PT012
+            async with backend.open(CONFIG, label="s1") as stream, task_group() as tasks:
+                tasks.start_soon(keep_sending, stream, SPEECH)
+                await anext(stream)
+                hangs.set()
+                server.hold_questions.clear()
+                await read_all(stream)
+        server.hold_questions.set()
+
+
+async def test_an_endpoint_that_hangs_is_found_though_its_question_is_given_up(server: RivaServer) -> None:
+    server.script = mute
+    async with RivaBackend(
+        server.endpoint(hang_timeout=0.6, probe_timeout=0.1, stall_timeout=1000.0, first_answer_timeout=1000.0)
+    ) as backend:
+        with pytest.raises(errors.BackendStalled, match="neither to audio nor to a question"):  # noqa: PT012
+            async with backend.open(CONFIG, label="s1") as stream, task_group() as tasks:
+                tasks.start_soon(keep_sending, stream, SPEECH)
+                server.hold_questions.clear()
+                await read_all(stream)
+        server.hold_questions.set()
+
+
+async def test_an_endpoint_that_is_slow_to_hear_and_answers_questions_does_not_hang(server: RivaServer) -> None:
+    async def slow(requests: Requests, context: Any) -> AsyncIterator[pb.StreamingRecognizeResponse]:
+        async for request in requests:
+            if request.audio_content and server.questions >= 4:
+                yield interim("at last")
+
+    server.script = slow
+    async with (
+        RivaBackend(server.endpoint(hang_timeout=0.2, stall_timeout=1000.0, first_answer_timeout=1000.0)) as backend,
+        backend.open(CONFIG, label="s1") as stream,
+        task_group() as tasks,
+    ):
+        tasks.start_soon(keep_sending, stream, SPEECH)
+        assert (await anext(stream)).text == "at last"
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_blocked_event_loop_is_not_taken_for_a_hung_backend(server: RivaServer) -> None:
     server.script = steady_until(asyncio.Event())
     async with RivaBackend(server.endpoint(stall_timeout=0.5)) as backend, backend.open(CONFIG, label="s1") as stream:
@@ -754,10 +799,19 @@ async def test_a_lost_status_is_asked_for(diagnosis: SpeechError | None) -> None
         if diagnosis is not None:
             raise diagnosis
 
+    async def answers() -> bool:
+        return True
+
     failures: list[None] = []
     endpoint = Endpoint(name="riva", address="127.0.0.1:1")
     stream = RivaStream(
-        LostCall, CONFIG, endpoint, Watch(), diagnose=diagnose, on_failure=lambda: failures.append(None)
+        LostCall,
+        CONFIG,
+        endpoint,
+        Watch(),
+        Pulse(answers),
+        diagnose=diagnose,
+        on_failure=lambda: failures.append(None),
     )
     with pytest.raises(SpeechError) as caught:
         await stream.send(SPEECH)

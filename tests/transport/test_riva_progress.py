@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,6 +105,38 @@ def test_a_stream_that_does_not_end_is_a_stall_counted_from_its_last_result() ->
     watch.answered(104.0, has_words=True, is_final=True)
     assert watch.stall_reason(113.9) == ""
     assert watch.stall_reason(114.0) == "no end within 10 s of the end of the audio"
+
+
+def test_a_stream_waits_from_the_first_sound_without_an_answer_and_through_the_pauses_after_it() -> None:
+    watch = progress()
+    end = send(watch, SILENCE, start=0.0, seconds=5)
+    assert watch.waiting(end) == 0.0
+    end = send(watch, SPEECH, start=end, seconds=0.1)
+    end = send(watch, SILENCE, start=end, seconds=1.9)
+    assert watch.waiting(end) == pytest.approx(2.0)
+    watch.answered(end, has_words=True, is_final=True)
+    assert watch.waiting(end + 60) == 0.0
+
+
+def test_a_stream_waits_in_silence_too_where_it_was_answered_or_words_are_not_final() -> None:
+    speaking = progress()
+    speaking.answered(0.0, has_words=True, is_final=False)
+    for watch in (steady(), speaking):
+        assert watch.waiting(send(watch, SILENCE, start=10.0, seconds=1)) == pytest.approx(1.0)
+
+
+def test_a_stream_does_not_wait_for_longer_than_the_audio_that_waits_with_it() -> None:
+    watch = progress()
+    end = send(watch, SPEECH, start=0.0, seconds=0.5)
+    assert watch.waiting(end + 60) == pytest.approx(0.5)
+    watch.sending(SPEECH, end + 60)  # and nobody takes it
+    assert watch.waiting(end + 67) == pytest.approx(7.0)
+
+
+def test_a_stream_waits_for_its_end() -> None:
+    watch = steady()
+    watch.finishing(100.0)
+    assert watch.waiting(103.0) == pytest.approx(3.0)
 
 
 @given(st.booleans(), st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0.01, 2.0)), max_size=60))

@@ -35,6 +35,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             backend that answers nothing but words, where clients send noise.
         stall_timeout: any audio, and time, once streams have shown that they answer silence too; audible audio in
             mid-utterance where they do not.
+        hang_timeout: how long an endpoint may be silent altogether. A stream that was not answered for half of it has
+            the endpoint asked what it has loaded; if that is not answered for the other half either, it hangs. One that
+            does answer is only slow, and has the time of the other timeouts.
         finish_timeout: from the end of the audio, or the last result, to the end of the stream. A backend that has
             heard everything by then is not waited for any longer.
         max_stream_age: after which a stream is replaced, between two utterances: long ones were seen to die.
@@ -60,7 +63,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     models_max_age: float = 60.0
     open_timeout: float = 3.0
     first_answer_timeout: float = 3.0
-    stall_timeout: float = 2.5  # noticed within two ticks of `Watch`: 3 s in all
+    stall_timeout: float = 2.4  # noticed within two ticks of `Watch`, and told by all streams within 3 s
+    hang_timeout: float = 1.4  # three packets in a row must be lost for as long a silence of a network that works
     finish_timeout: float = 5.0
     max_stream_age: float = 600.0
 
@@ -125,9 +129,9 @@ def credentials(endpoint: Endpoint) -> grpc.ChannelCredentials:
     )
 
 
-# Keepalive finds a dead peer; `ping_timeout` is what finds a frozen one, since Core never acts on
-# `keepalive_timeout` while data is in flight (grpc/grpc#39239). Core's reconnect pauses (1 s to 120 s) would
-# hide a backend that is back. Core's own retries would resend audio unseen (and only while nothing was
+# Keepalive finds a dead peer; `ping_timeout` is what finds a frozen one while no stream waits for an answer, since
+# Core never acts on `keepalive_timeout` while data is in flight (grpc/grpc#39239). Core's reconnect pauses (1 s to
+# 120 s) would hide a backend that is back. Core's own retries would resend audio unseen (and only while nothing was
 # answered), so they are off.
 OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_time_ms", 10_000),

@@ -17,6 +17,7 @@ from transport.riva.channel import Endpoint, connect, connection, credentials
 from transport.riva.convert import config_request
 from transport.riva.health import Health
 from transport.riva.preflight import Models, Preflight, read_models
+from transport.riva.pulse import Pulse
 from transport.riva.status import Phase, speech_error
 from transport.riva.stream import RivaStream, is_being_cancelled
 from transport.riva.watch import Watch
@@ -45,6 +46,7 @@ class RivaBackend:
         self._channel: grpc.aio.Channel | None = None
         self._health = Health()
         self._watch = Watch()
+        self._pulse = Pulse(self._says_anything)
         self._drains: set[asyncio.Task[None]] = set()
         self._preflight = Preflight(self._ask_models, max_age=endpoint.models_max_age)
         self._use(endpoint)
@@ -67,6 +69,7 @@ class RivaBackend:
             config,
             self.endpoint,
             self._watch,
+            self._pulse,
             diagnose=self._require_models,
             on_failure=self._preflight.forget,
         )
@@ -141,6 +144,7 @@ class RivaBackend:
 
     async def aclose(self) -> None:
         """Close the channel; streams still open end with `StreamLost`. It may be used again afterwards."""
+        await self._pulse.aclose()
         await self._preflight.aclose()
         channel, self._channel = self._channel, None
         if channel is not None:
@@ -171,6 +175,10 @@ class RivaBackend:
         self.max_stream_age = endpoint.max_stream_age
         self.quota_key = endpoint.quota_key or endpoint.name
         self._metadata = tuple(endpoint.metadata.items())
+
+    async def _says_anything(self) -> bool:
+        answer = await self._preflight.get(fresh=True)
+        return isinstance(answer, Models) or answer.code() not in _OUR_OWN
 
     async def _require_models(self) -> None:
         models = await self.models(fresh=True)
@@ -203,4 +211,5 @@ class RivaBackend:
         return self._channel
 
 
+_OUR_OWN = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)  # statuses of calls that nobody answered
 _LOOK_EVERY = 0.1  # seconds; a connection is to be seen to be lost before the next session wants it

@@ -27,7 +27,7 @@ class Progress:
     - after the end of the audio: no result and no end for `finish` seconds.
 
     What does not: a stream that answers nothing but words, and says nothing between two utterances. It may be
-    hearing noise. A peer that froze with its whole process is found by the channel's pings instead.
+    hearing noise. A peer that froze with its whole process is found by asking it (`waiting`, `Pulse`).
 
     Args:
         rate: samples per second of the audio that `sending` is told of.
@@ -41,6 +41,8 @@ class Progress:
         self._habit = _Habit.STEADY if steady else _Habit.UNKNOWN
         self._owed = 0  # samples that deserve an answer and have none
         self._since = 0.0  # when the first of them was sent
+        self._unanswered = 0  # samples that were not answered, from the first on that might have been …
+        self._unanswered_since = 0.0  # … and when that one was sent
         self._sending_since: float | None = None
         self._wordless = 0
         self._speaking = False  # there are words that are not final
@@ -53,11 +55,13 @@ class Progress:
     def sending(self, pcm: bytes, now: float) -> None:
         """A message with so much audio, or none, is about to be handed over."""
         self._sending_since = now
-        if self._habit is not _Habit.STEADY and not is_audible(pcm):
-            return
-        if not self._owed:
-            self._since = now
-        self._owed += len(pcm) // 2
+        samples, deserves = len(pcm) // 2, self._habit is _Habit.STEADY or is_audible(pcm)
+        if deserves:
+            self._since = self._since if self._owed else now
+            self._owed += samples
+        if deserves or self._speaking or self._unanswered:
+            self._unanswered_since = self._unanswered_since if self._unanswered else now
+            self._unanswered += samples
 
     def sent(self) -> None:
         """It has been handed over."""
@@ -65,7 +69,7 @@ class Progress:
 
     def answered(self, now: float, *, has_words: bool, is_final: bool) -> None:
         """A response came."""
-        self._owed = 0
+        self._owed = self._unanswered = 0
         self._since = now
         self._wordless += not has_words
         self._speaking = not is_final and (has_words or self._speaking)
@@ -76,6 +80,17 @@ class Progress:
         """The last audio has been handed over."""
         self._habit = _Habit.FINISHING
         self._since = now
+
+    def waiting(self, now: float) -> float:
+        """Seconds for which an answer may have been due: a reason to ask whether anybody is there, but no stall yet.
+
+        Not more than the audio that waits with it, since a model is not heard of before it has as much as it takes at
+        a time.
+        """
+        if self._habit is _Habit.FINISHING:
+            return now - self._since
+        held_up = 0.0 if self._sending_since is None else now - self._sending_since
+        return max(held_up, min(self._unanswered / self._rate, now - self._unanswered_since))
 
     def stall_reason(self, now: float) -> str:
         """What was waited for in vain; empty while the stream has not stalled."""

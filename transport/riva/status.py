@@ -19,6 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 
 from actors.speech import errors
 from actors.speech.errors import SpeechError
@@ -61,6 +62,7 @@ def speech_error(
     )
 
 
+@lru_cache(maxsize=64)  # a thousand streams that break together break of the same words
 def classify(code: str, text: str, phase: Phase) -> type[SpeechError]:
     """The class of error that a status stands for: steps 3, 4, 6 and 7 above, and what is left of 5."""
     code, text = unwrap(code, text)

@@ -18,6 +18,7 @@ from transport.riva.channel import Endpoint
 from transport.riva.convert import FORCE_FINAL, Resampler, audio_request, read_results
 from transport.riva.hints import Metadata
 from transport.riva.progress import Progress
+from transport.riva.pulse import Pulse
 from transport.riva.status import Phase, is_lost, speech_error
 from transport.riva.watch import Watch
 
@@ -31,7 +32,7 @@ class RivaStream:
 
     A stream that ends without an error before `finish` has lost audio, so that is `StreamLost` as well. A
     stream that stays silent is cancelled by the `watch`, as `Progress` judges it, whose docstring says what is found
-    and what is not.
+    and what is not; sooner if the endpoint's `pulse` is missing as well.
 
     The status of a failed call is noted when it arrives: grpc.aio replaces it with `Internal error from Core`
     when a write fails right after it, which is usual for a stream that is rejected while audio flows
@@ -45,6 +46,7 @@ class RivaStream:
         config: RecognitionConfig,
         endpoint: Endpoint,
         watch: Watch,
+        pulse: Pulse,
         *,
         diagnose: Callable[[], Awaitable[None]],
         on_failure: Callable[[], None],
@@ -63,6 +65,7 @@ class RivaStream:
         self._answered = False
         self._stall = ""  # why the watch cancelled the call
         self._watch = watch
+        self._pulse = pulse
         self._progress = Progress(
             config.sample_rate,
             first_answer=endpoint.first_answer_timeout,
@@ -224,11 +227,18 @@ class RivaStream:
         if self._call.done():
             self._watch.remove(self._look)
             return
-        self._stall = self._progress.stall_reason(self._watch.now)
+        self._stall = self._progress.stall_reason(self._watch.now) or self._hang_reason(self._watch.now)
         if self._stall:
             if not self._answered:
                 self._watch.steady = False  # what was expected of it was perhaps too much
             self._call.cancel()
+
+    def _hang_reason(self, now: float) -> str:
+        """Half of the time is for the audio to be answered, the other half for the question as well."""
+        timeout, waiting = self._endpoint.hang_timeout, self._progress.waiting(now)
+        if waiting < timeout / 2 or self._pulse.missing(now, every=timeout / 2) < timeout / 2 or waiting < timeout:
+            return ""
+        return f"no answer for {waiting:.1f} s, neither to audio nor to a question"
 
 
 def is_being_cancelled() -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-TICK = 0.2  # seconds between two looks: a stall is noticed at most two of them late
-MOST = 1.5 * TICK  # what one tick counts for, however late it came
+TICK = 0.1  # seconds between two looks: a stall is noticed at most two of them late
+MOST = 3 * TICK  # what one tick counts for, however late it came
 
 
 class Watch:

@@ -9,7 +9,7 @@ from itertools import count
 from actors.speech.backends.blame import Blame, blame
 from actors.speech.backends.choice import choose, target
 from actors.speech.backends.commands import Ask, Commands, Grant, Recall, Refuse, Request, Tell
-from actors.speech.backends.events import PoolEvent, PoolState, SessionMoved, Why
+from actors.speech.backends.events import Health, PoolEvent, PoolState, SessionMoved, Why
 from actors.speech.backends.place import Loan, Need, Place
 from actors.speech.backends.roster import Roster
 from actors.speech.backends.trails import Trails
@@ -17,6 +17,7 @@ from actors.speech.errors import ModelNotFound, SpeechError
 from actors.speech.ports import RecognitionBackend
 
 COMING = 15.0  # seconds a session that was told to move may take to end its stream; its place is kept so long
+FIRST_WORD = 1.0  # seconds from the first questions, in which a better tier that has not answered yet is waited for
 LOOK_EVERY = 1.0  # seconds; those who wait are looked at again, whatever they wait for …
 LOOK_SOONEST = 0.01  # … and how often at most
 
@@ -27,7 +28,8 @@ class PoolCore:
     Requests are served in the order they came, each from the best endpoint that may be lent to it: of those that work
     and have room, the best tier; in it, the least loaded. A session keeps away for a while from an endpoint that failed
     it, and newcomers from one that has just come back or keeps falling, as long as others have room. A request that
-    nothing can take waits, and keeps nobody waiting whom something could take.
+    nothing can take waits, and keeps nobody waiting whom something could take. At the start the first answers come
+    within milliseconds of each other; a session is not sent to a lower tier because that one was quicker.
 
     Args:
         backends: in any order, each with a name of its own; at least one.
@@ -40,6 +42,8 @@ class PoolCore:
     def __init__(self, backends: Iterable[RecognitionBackend], random: Callable[[], float] = random.random) -> None:
         self.asks = False  # somebody carries out `Ask`
         self._out: Commands = []
+        self._unheard: list[Place] = []  # asked for the first time when asking began …
+        self._awaited_until = 0.0  # … and until when that counts
         self._queue: dict[int, Request] = {}
         self._trails = Trails()
         self._numbers = count(1)
@@ -132,6 +136,8 @@ class PoolCore:
     def asking(self, now: float, *, asks: bool) -> Commands:
         """From now on somebody asks questions, or nobody does. Those that were out are lost."""
         self.asks = asks
+        self._unheard = [place for place in self.roster.places if asks and place.trust.health is Health.UNKNOWN]
+        self._awaited_until = now + FIRST_WORD
         for place in self.roster.places:
             place.unasked(now)
         return self.tick(now)
@@ -173,7 +179,7 @@ class PoolCore:
 
     def serve_in(self, now: float) -> float:
         """Seconds until `tick` should look again at those who wait."""
-        waits = [place.free_in(now, asks=self.asks) for place in self.roster.places]
+        waits = [self._awaited_until - now, *(place.free_in(now, asks=self.asks) for place in self.roster.places)]
         return max(LOOK_SOONEST, min([LOOK_EVERY, *(wait for wait in waits if wait > 0)]))
 
     # ---- seen from outside
@@ -213,11 +219,21 @@ class PoolCore:
                 return
 
     def _lendable(self, now: float) -> list[Place]:
+        worst = self._worst_tier(now)
         return [
             place
             for place in self.roster.places
-            if place.streams() < place.cap(now) and place.free_in(now, asks=self.asks) == 0
+            if place.order <= worst and place.streams() < place.cap(now) and place.free_in(now, asks=self.asks) == 0
         ]
+
+    def _worst_tier(self, now: float) -> float:
+        """The order of the last tier that may be lent: one whose first answer is due keeps back those below it."""
+        self._unheard = [
+            place
+            for place in self._unheard
+            if now < self._awaited_until and place.trust.health is Health.UNKNOWN and not place.is_closed
+        ]
+        return min((place.order for place in self._unheard), default=float("inf"))
 
     def _grant(self, request: Request, place: Place, now: float) -> None:
         del self._queue[request.number]

@@ -99,6 +99,15 @@ class QuotaFreed(msgspec.Struct, frozen=True, kw_only=True):
     key: str
 
 
+class ModelMissing(_PoolEvent, frozen=True):
+    """It has no model for what a session asked for. Such sessions are not sent there for some minutes."""
+
+    code: str
+    language: str
+    model: str
+    detail: str
+
+
 class SessionMoved(msgspec.Struct, frozen=True, kw_only=True):
     """A session's new stream is at another backend than its last one was."""
 
@@ -121,6 +130,7 @@ PoolEvent = (
     | BreakerClosed
     | QuotaSpent
     | QuotaFreed
+    | ModelMissing
     | SessionMoved
 )
 

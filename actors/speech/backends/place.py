@@ -12,6 +12,7 @@ from actors.speech.backends.events import (
     AdmissionLowered,
     BackendRests,
     BackendState,
+    ModelMissing,
     PoolEvent,
     QuotaFreed,
     QuotaSpent,
@@ -232,7 +233,7 @@ class Place:
             return
         self._last = error.code, now
         if isinstance(error, ModelNotFound):
-            self._missing[loan.need] = error, now + MODEL_SECONDS
+            self._lacks(loan.need, error, now)
         elif kind is Blame.QUOTA:
             self._spent(loan, error, now)
         elif kind is Blame.CONFIG:
@@ -242,6 +243,14 @@ class Place:
             self._rest(kind, loan, error, now)
         else:
             self._failed(loan, error, now, answers=kind is Blame.STREAM)
+
+    def _lacks(self, need: Need, error: ModelNotFound, now: float) -> None:
+        if self.lacks(need, now) is None:  # else one of those who were there already
+            event = ModelMissing(
+                name=self.name, code=error.code, language=need.language, model=need.model, detail=str(error)
+            )
+            self._tell(event)
+        self._missing[need] = error, now + MODEL_SECONDS
 
     def _failed(self, loan: Loan, error: SpeechError, now: float, *, answers: bool) -> None:
         self._failures.append(now)

@@ -19,6 +19,7 @@ from actors.speech.backends.events import (
     BreakerClosed,
     BreakerOpened,
     Health,
+    ModelMissing,
     QuotaFreed,
     QuotaSpent,
     SessionMoved,
@@ -144,6 +145,21 @@ def test_a_session_whose_model_is_missing_at_one_endpoint_gets_another_one() -> 
     assert driver.state("primary").breaker is CLOSED
 
 
+def test_operators_are_told_once_of_a_model_that_an_endpoint_lacks() -> None:
+    driver = Driver(*primary_and_fallback())
+    missing = ModelNotFound("no 'de-DE'", endpoint="primary")
+    for session in sessions(3):
+        driver.lease(session, GERMAN)
+    for session in sessions(3):
+        driver.end(session, missing)
+    told = ModelMissing(name="primary", code="RIVA_002", language="de-DE", model="", detail=str(missing))
+    assert driver.of(ModelMissing) == [told]
+    driver.pass_time(310.0)
+    driver.lease("later", GERMAN)
+    driver.end("later", missing)
+    assert driver.of(ModelMissing) == [told, told]
+
+
 def test_a_model_that_no_endpoint_has_is_refused_at_once_to_who_asks_and_to_who_waits() -> None:
     driver = Driver(backend("a", room=1), backend("b", room=1))
     assert (driver.lease("p", GERMAN), driver.lease("q", GERMAN), driver.lease("r", GERMAN)) == ("a", "b", None)
@@ -250,11 +266,45 @@ def test_nothing_is_lent_before_it_has_answered() -> None:
     driver = Driver(*primary_and_fallback(), asks=False)
     driver.do(driver.core.asking(driver.now, asks=True))
     assert driver.lease("s") is None
+    driver.answer("primary")
+    assert driver.at("s") == "primary"
+
+
+def test_at_the_start_a_better_tier_is_waited_for_though_a_worse_one_was_quicker_to_answer() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
     driver.answer("fallback")
+    assert driver.lease("s") is None
+    driver.now += 0.005
+    driver.answer("primary")
+    assert driver.at("s") == "primary"
+
+
+def test_a_better_tier_that_says_nothing_at_the_start_is_not_waited_for_long() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
+    driver.answer("fallback")
+    assert driver.lease("s") is None
+    driver.now += driver.core.serve_in(driver.now)
+    driver.do(driver.core.tick(driver.now))
     assert driver.at("s") == "fallback"
     assert driver.lease("t") == "fallback"
-    driver.answer("primary")
-    assert driver.lease("u") == "primary"
+
+
+def test_a_better_tier_that_fails_its_first_question_is_not_waited_for() -> None:
+    driver = Driver(*primary_and_fallback(), asks=False)
+    driver.do(driver.core.asking(driver.now, asks=True))
+    driver.answer("fallback")
+    driver.answer("primary", gone("primary"))
+    assert driver.lease("s") == "fallback"
+
+
+def test_a_better_tier_that_is_added_later_keeps_nobody_waiting() -> None:
+    primary, fallback = primary_and_fallback()
+    driver = Driver(fallback)
+    driver.pass_time(5.0)
+    driver.do(driver.core.reconfigure([primary, fallback], driver.now, leave_by=driver.now))
+    assert driver.lease("s") == "fallback"
 
 
 def test_a_question_that_was_out_when_a_stream_failed_proves_nothing() -> None:
