@@ -63,6 +63,7 @@ class Journal:
         self._stopping = False
         self._ever_open = False
         self._open = False
+        self._next_sweep = 0.0
 
     @property
     def durability(self) -> Durability:
@@ -144,16 +145,18 @@ class Journal:
         self._woken.set()
 
     async def _drain(self, task_status: Incarnation) -> None:
-        next_sweep = anyio.current_time() + SWEEP_SECONDS
+        self._put_off_sweep()
         while not self._stopping or self._waiting:
             if not self._waiting:
-                await self._sleep_until(next_sweep)
-            if anyio.current_time() >= next_sweep:
-                # After an outage the sessions that live are renewed first: by the time this comes round they were.
-                next_sweep = anyio.current_time() + SWEEP_SECONDS
+                await self._sleep_until(self._next_sweep)
+            if anyio.current_time() >= self._next_sweep:
+                self._put_off_sweep()
                 self.submit(Sweep(), _ignore)
             if self._waiting:
                 self._answer(await self._committed(list(islice(self._waiting, BATCH)), task_status))
+
+    def _put_off_sweep(self) -> None:
+        self._next_sweep = anyio.current_time() + SWEEP_SECONDS
 
     async def _sleep_until(self, when: float) -> None:
         self._woken = anyio.Event()
@@ -173,7 +176,9 @@ class Journal:
                 self._fail(error, task_status)
                 await anyio.sleep(BACKOFF.delay(attempt, self._random))
             else:
-                self.trouble = None
+                if self.trouble is not None:
+                    self.trouble = None
+                    self._put_off_sweep()  # after a long outage the sessions that live must be renewed first
                 return outcomes
         raise AssertionError("it tries for ever")
 
