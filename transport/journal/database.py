@@ -94,8 +94,9 @@ class ThreadedStore:
     async def _call(self, call: Callable[[], T]) -> T:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
-        future = self._thread.submit(call)
+        future = asyncio.wrap_future(self._thread.submit(call))
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                return await future
         except TimeoutError:
             raise JournalUnavailable(f"the {self.name} store has not answered for {PATIENCE:g} s") from None

@@ -87,18 +87,14 @@ class PostgresDatabase:
     def open(self) -> None:
         """See `Database`."""
         self.close()
-        with self._translated():
-            connection = self._connection = psycopg.connect(autocommit=True, **self._options)
-            with connection.pipeline():
-                connection.execute(f"SET statement_timeout = {STATEMENT_SECONDS * 1000:.0f}")
-                connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
-                connection.execute(f"SET idle_in_transaction_session_timeout = {STATEMENT_SECONDS * 1000:.0f}")
-                # Whoever turned this off for other uses of the database did not mean what we promise.
-                connection.execute(
-                    "SELECT set_config('synchronous_commit', 'on', false)"
-                    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
-                )
-            self._migrate(connection)
+        try:
+            with self._translated():
+                self._connection = psycopg.connect(autocommit=True, **self._options)
+                self._prepare(self._connection)
+                self._migrate(self._connection)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """See `Database`."""
@@ -187,6 +183,17 @@ class PostgresDatabase:
             yield
         except psycopg.Error as error:
             raise _error(error) from error
+
+    def _prepare(self, connection: Connection) -> None:
+        with connection.pipeline():
+            connection.execute(f"SET statement_timeout = {STATEMENT_SECONDS * 1000:.0f}")
+            connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
+            connection.execute(f"SET idle_in_transaction_session_timeout = {STATEMENT_SECONDS * 1000:.0f}")
+            # Whoever turned this off for other uses of the database did not mean what we promise.
+            connection.execute(
+                "SELECT set_config('synchronous_commit', 'on', false)"
+                " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+            )
 
     def _migrate(self, connection: Connection) -> None:
         with connection.transaction():
@@ -295,11 +302,11 @@ class _Tables:
         self._execute("DELETE FROM voxtree_sessions WHERE session_id = %s", (session_id,))
 
     def sweep(self, now: float, retention: Retention) -> int:
-        """A row that another batch holds is left for the next time."""
+        """A row that another batch holds is left for the next time, and so is one that is only just being made."""
         values = {"window": retention.window, "lease": retention.lease, "ttl": retention.ttl, "now": now}
         (count,) = self._execute(
             f"WITH gone AS (DELETE FROM voxtree_sessions WHERE session_id IN (SELECT session_id FROM voxtree_sessions"
-            f" WHERE {OVER} FOR UPDATE SKIP LOCKED) RETURNING session_id),"
+            f" WHERE epoch > 0 AND {OVER} FOR UPDATE SKIP LOCKED) RETURNING session_id),"
             " entries AS (DELETE FROM voxtree_entries USING gone WHERE voxtree_entries.session_id = gone.session_id)"
             " SELECT count(*) FROM gone",
             values,

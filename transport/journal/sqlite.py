@@ -75,18 +75,16 @@ class SqliteDatabase:
     def open(self) -> None:
         """See `Database`."""
         self.close()
-        with self._translated():
-            _make_file(self._path)
-            connection = self._connection = sqlite3.connect(
-                self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            self._recognise(connection)
-            _use_wal(connection)
-            full = self.durability is Durability.DISK
-            connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
-            connection.execute("PRAGMA secure_delete = ON")  # what was said does not stay behind in free pages
-            self._migrate(connection)
-            self._check(connection)
+        try:
+            with self._translated():
+                _make_file(self._path)
+                self._connection = sqlite3.connect(
+                    self._path, timeout=LOCK_SECONDS, isolation_level=None, check_same_thread=False
+                )
+                self._prepare(self._connection)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """See `Database`."""
@@ -162,10 +160,21 @@ class SqliteDatabase:
             reason = (error.strerror or str(error)).lower()
             raise JournalUnavailable(f"{error.filename or self._path}: {reason}") from error
 
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        self._recognise(connection)
+        _use_wal(connection)
+        full = self.durability is Durability.DISK
+        connection.execute(f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}")
+        connection.execute("PRAGMA secure_delete = ON")  # what was said does not stay behind in free pages
+        self._migrate(connection)
+        self._check(connection)
+
     def _recognise(self, connection: sqlite3.Connection) -> None:
         """Nothing is written to a file that is not ours."""
+        connection.execute("BEGIN")  # both at the same moment: another process may just be making it
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        connection.execute("COMMIT")
         if application != APPLICATION and (application or objects):
             raise JournalDamaged(f"{self._path} is an SQLite database, but no journal")
 
@@ -248,8 +257,7 @@ class _Tables:
         over = f"{RESUMABLE_UNTIL} + :ttl <= :now"
         values = {"window": retention.window, "lease": retention.lease, "ttl": retention.ttl, "now": now}
         self._execute(
-            "DELETE FROM voxtree_entries WHERE session_id IN"
-            f" (SELECT session_id FROM voxtree_sessions WHERE {over})",
+            f"DELETE FROM voxtree_entries WHERE session_id IN (SELECT session_id FROM voxtree_sessions WHERE {over})",
             values,
         )
         return self._execute(f"DELETE FROM voxtree_sessions WHERE {over}", values).rowcount

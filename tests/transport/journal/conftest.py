@@ -28,7 +28,10 @@ class Postgres:
         data = self._folder / "data"
         self._run("initdb", "--pgdata", str(data), "--auth", "trust", "--username", "voxtree", "--encoding", "UTF8")
         with (data / "postgresql.conf").open("a") as file:
-            file.write(f"listen_addresses = ''\nunix_socket_directories = '{self._folder}'\nmax_connections = 50\n")
+            file.write(
+                f"listen_addresses = ''\nunix_socket_directories = '{self._folder}'\n"
+                "recovery_init_sync_method = syncfs\n"  # it comes back at once, however many databases there are
+            )
         self.start()
 
     def start(self) -> None:
