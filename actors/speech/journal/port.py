@@ -201,6 +201,7 @@ class JournalStore(Protocol):
             JournalUnavailable: none was carried out, or nobody knows; asking again is safe.
             JournalFull: none was carried out: there is no room.
         """
+        ...
 
     async def close(self) -> None:
         """Let go of files and connections."""
