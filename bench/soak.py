@@ -2,8 +2,9 @@
 
 Clients speak in rounds while both scripted Rivas are killed and stopped at random, and come back; besides, their
 streams break, run out of memory and are told to go. Memory, open files and asyncio tasks of the server are noted every
-few seconds; their slopes leave out the first fifth, in which a server warms up. The exit status is 1 if a word was lost
-or doubled.
+few seconds, and once more after each round, at rest: then nobody is connected, and a server that leaks nothing uses the
+same as ever. From the latter come the slopes and the verdict. They leave out the warm-up: the first minute, and no less
+than a fifth of the run. The exit status is 1 if a word was harmed, if something grew, or if it was too short to say.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,13 @@ PATIENCE = 120.0  # seconds after a round's speech; all Rivas may be away for so
 EVERY = (5.0, 15.0)  # seconds between two strikes, at least and at most
 AWAY = (1.0, 6.0)  # seconds that a struck Riva is away
 LOOK = 5.0  # seconds between two samples
-WARM_UP = 0.2  # of the samples
+REST = 1.0  # seconds after a round's last client until it is at rest
+WARM_UP, WARM_UP_SECONDS = 0.2, 60.0  # of the run, and at least
+SHOWN = 12  # steps in which memory's way is shown
+FEWEST = 3  # samples at rest, without which nothing is said about growth
+# By so much a figure may have grown after the warm-up, by the line that fits best: memory by what an allocator shifts
+# about, files and tasks by what a connection to a backend that is just up or down has.
+GROWTH = {"mib": 4.0, "files": 6.0, "tasks": 6.0}
 FAULTS = (
     Status(preset="socket_closed", at=At(position=2.0), chance=0.1),
     Status(preset="gpu_oom", at=At(position=5.0), chance=0.05),
@@ -51,7 +58,12 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Soak(msgspec.Struct, kw_only=True):
-    """What a soak came to. Slopes are per hour; None: there were too few samples."""
+    """What a soak came to. Slopes are per hour; None: there were too few samples.
+
+    Attributes:
+        samples: taken every few seconds.
+        rests: taken after each round, with nobody connected.
+    """
 
     seed: int
     minutes: float = 0.0
@@ -63,19 +75,45 @@ class Soak(msgspec.Struct, kw_only=True):
     misordered: int = 0
     declared: int = 0
     undeclared: int = 0
+    foreign: int = 0
     errors: dict[str, int] = {}
     samples: list[Sample] = []
+    rests: list[Sample] = []
+
+    @property
+    def observed(self) -> list[Sample]:
+        """Those at rest, without the warm-up."""
+        since = max(WARM_UP_SECONDS, WARM_UP * self.rests[-1].at) if self.rests else 0.0
+        return [sample for sample in self.rests if sample.at >= since]
 
     @property
     def slopes(self) -> dict[str, float | None]:
-        """Of each figure, without the warm-up."""
-        later = self.samples[round(WARM_UP * len(self.samples)) :]
-        return {name: slope(later, name) for name in ("mib", "files", "tasks")}
+        """Of each figure at rest."""
+        return {name: slope(self.observed, name) for name in GROWTH}
+
+    @property
+    def growth(self) -> dict[str, float]:
+        """By how much each figure has grown while it was observed; empty: that was too short to say."""
+        if len(observed := self.observed) < FEWEST:
+            return {}
+        hours = (observed[-1].at - observed[0].at) / 3600
+        return {name: value * hours for name, value in self.slopes.items() if value is not None}
+
+    @property
+    def verdict(self) -> str:
+        """`holds`; or `misses` and what grew; or `FAILS` and which words were harmed."""
+        counted = ("lost", "doubled", "misordered", "foreign")
+        if harmed := ", ".join(f"{getattr(self, name)} {name}" for name in counted if getattr(self, name)):
+            return f"FAILS: {harmed}"
+        if not self.growth:
+            return "misses: too short to say whether anything grows"
+        grown = [f"{name} grew by {value:.1f}" for name, value in self.growth.items() if value > GROWTH[name]]
+        return f"misses: {', '.join(grown)}" if grown else "holds"
 
 
 def slope(samples: Sequence[Sample], name: str) -> float | None:
     """How much a figure grows in an hour, by the straight line that fits best."""
-    if len(samples) < 3:
+    if len(samples) < FEWEST:
         return None
     hours = [sample.at / 3600 for sample in samples]
     return statistics.linear_regression(hours, [getattr(sample, name) for sample in samples]).slope
@@ -96,24 +134,28 @@ def run(args: argparse.Namespace) -> int:
     finally:
         _show(soak)
         if args.json:
-            report = {"machine": machine(), **msgspec.to_builtins(soak), "slopes": soak.slopes}
+            figures = {"slopes": soak.slopes, "growth": soak.growth, "verdict": soak.verdict}
+            report = {"machine": machine(), **msgspec.to_builtins(soak), **figures}
             args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    return int(bool(soak.lost or soak.doubled or soak.undeclared))
+    return int(soak.verdict != "holds")
 
 
 async def _soak(soak: Soak, minutes: float, sessions: int, words: int) -> None:
-    chance = random.Random(soak.seed)
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "soak")) as stage:
             primary, fallback, voxtree = await stage.usual(*FAULTS, fallback_faults=FAULTS, module=BY_HAND)
             began = time.monotonic()
+            look = partial(_sample, voxtree, began, asyncio.Lock())
             work = [
-                asyncio.create_task(_watch(soak, voxtree, began)),
-                *(asyncio.create_task(_strike(soak, riva, chance)) for riva in (primary, fallback)),
+                asyncio.create_task(_watch(soak, voxtree, look)),
+                asyncio.create_task(_strike(soak, primary, random.Random(2 * soak.seed))),
+                asyncio.create_task(_strike(soak, fallback, random.Random(2 * soak.seed + 1))),
             ]
             try:
                 while time.monotonic() - began < 60 * minutes:
                     await _round(soak, stage, voxtree.url)
+                    await asyncio.sleep(REST)
+                    soak.rests.append(await look())
                     for task in work:
                         if task.done():
                             task.result()  # they never end, but they may fail
@@ -130,7 +172,7 @@ async def _round(soak: Soak, stage: Stage, url: str) -> None:
     found = outcome("", "", stage.talks)
     stage.talks.clear()
     soak.sessions += found.sessions
-    for name in ("sent", "lost", "doubled", "misordered", "declared", "undeclared"):
+    for name in ("sent", "lost", "doubled", "misordered", "declared", "undeclared", "foreign"):
         setattr(soak, name, getattr(soak, name) + getattr(found, name))
     for code, times in found.errors.items():
         soak.errors[code] = soak.errors.get(code, 0) + times
@@ -151,24 +193,46 @@ async def _strike(soak: Soak, riva: RivaProcess, chance: random.Random) -> None:
             riva.resume()
 
 
-async def _watch(soak: Soak, voxtree: Voxtree, began: float) -> None:
-    process = voxtree.process
+async def _watch(soak: Soak, voxtree: Voxtree, look: Callable[[], Awaitable[Sample]]) -> None:
     while True:
         await asyncio.sleep(LOOK)
         voxtree.log.clear()
+        soak.samples.append(await look())
+
+
+async def _sample(voxtree: Voxtree, began: float, one_asks: asyncio.Lock) -> Sample:
+    process = voxtree.process
+    async with one_asks:
         tasks = int(await process.ask("tasks"))
-        soak.samples.append(
-            Sample(round(time.monotonic() - began, 1), process.memory() / 2**20, process.files(), tasks)
-        )
+    return Sample(round(time.monotonic() - began, 1), process.memory() / 2**20, process.files(), tasks)
 
 
 def _show(soak: Soak) -> None:
-    slopes = "  ".join(f"{name} {value:+.2f}" for name, value in soak.slopes.items() if value is not None)
-    print(
-        f"\n{soak.minutes:g} minutes, {soak.sessions} sessions, {soak.strikes} strikes, seed {soak.seed}\n"
-        f"  words said                   {soak.sent}\n"
-        f"  lost, of which declared      {soak.lost}, {soak.declared}\n"
-        f"  doubled, misordered          {soak.doubled}, {soak.misordered}\n"
-        f"  errors that clients saw      {' '.join(f'{code} × {n}' for code, n in soak.errors.items()) or 'none'}\n"
-        f"  slopes an hour               {slopes or 'too short to say'}"
-    )
+    observed = soak.observed
+    ends = [observed[0], observed[-1]] if observed else []
+    rows = [
+        ("words said", f"{soak.sent}"),
+        ("lost, of which declared", f"{soak.lost}, {soak.declared}"),
+        ("doubled, misordered, foreign", f"{soak.doubled}, {soak.misordered}, {soak.foreign}"),
+        ("errors that clients saw", ", ".join(f"{code} × {n}" for code, n in soak.errors.items()) or "none"),
+        *((f"at rest after {sample.at / 60:.1f} minutes", _used(sample)) for sample in ends),
+        ("MiB at rest, warm-up included", " ".join(f"{soak.rests[at].mib:.1f}" for at in _spread(len(soak.rests)))),
+        ("growth without the warm-up", _figures(soak.growth)),
+        ("which in an hour would be", _figures(soak.slopes)),
+    ]
+    print(f"\n{soak.minutes:g} minutes, {soak.sessions} sessions, {soak.strikes} strikes, seed {soak.seed}")
+    print("\n".join(f"  {name:30} {value}" for name, value in rows))
+    print(soak.verdict)
+
+
+def _spread(count: int) -> list[int]:
+    """Some of so many indices, the first and the last among them."""
+    return sorted({round(part * (count - 1) / SHOWN) for part in range(SHOWN + 1)}) if count else []
+
+
+def _used(sample: Sample) -> str:
+    return f"{sample.mib:.1f} MiB, {sample.files} files, {sample.tasks} tasks"
+
+
+def _figures(by_name: Mapping[str, float | None]) -> str:
+    return ", ".join(f"{name} {value:+.1f}" for name, value in by_name.items() if value is not None) or "not known"

@@ -138,8 +138,7 @@ class Connection:
         """End the connection if its client has sent or read nothing for too long. `now`: the loop's clock."""
         if self._held_up:
             self._socket.heard_at = now
-        stuck_since = self._socket.stuck_since
-        if stuck_since is not None and now - stuck_since > self._write_timeout:
+        if self._socket.stuck_for(now) > self._write_timeout:
             self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
         elif not self._stopped and now - self._socket.heard_at > self._limits.idle_timeout:
             self._refuse(ClientTimeout(f"nothing was received for {self._limits.idle_timeout:g} s"))

@@ -37,6 +37,7 @@ _SESSION_PATH = re.compile(r"/transcribe/([A-Za-z0-9._~-]{1,128})")
 _UNNAMED = "/transcribe"
 _HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
 _LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
+_WRITE_BYTES = 16 * 1024  # that may wait in a client's write buffer; then its session keeps what follows
 _MAX_QUEUE = 8  # messages read ahead of us; each may be as large as `max_message_bytes`
 
 
@@ -50,7 +51,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         handshake: to ask for its WebSocket.
         close: to take in what it is told last, and to close.
-        reading: to read on when it is behind by a whole write buffer.
+        reading: to take any byte when it is behind by a whole write buffer.
     """
 
     handshake: float = 5.0
@@ -163,6 +164,7 @@ class FrontDoor:
                 ping_interval=None,  # it would cut clients whom we stopped reading; see Connection.check
                 max_size=self._limits.max_message_bytes,
                 max_queue=_MAX_QUEUE,
+                write_limit=_WRITE_BYTES,
                 logger=library_logger(),
                 create_connection=ClientSocket,
             )

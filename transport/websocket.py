@@ -2,14 +2,18 @@
 
 The JSON error that goes ahead of every close, also of those the library itself decides on (a message too big,
 text that is not UTF-8, a broken frame); plain HTTP/1.0, as load balancers send it; no tracebacks in the log
-for what any port scanner does; and 64 KiB reads.
+for what any port scanner does; and how much the kernel reads and holds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import http
 import logging
+import socket
+import struct
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -25,6 +29,9 @@ from websockets.server import ServerProtocol
 from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
 
 _READ_BYTES = 64 * 1024  # asyncio's own 256 KiB cost a third more per frame: each read allocates its whole buffer
+# Transcripts are some KB a second at most. Left to itself, the kernel would hold megabytes of them for a client that
+# reads nothing: minutes, in which nobody could tell. Linux doubles the number, and counts its own overhead in.
+_SEND_BYTES = 16 * 1024
 _MAX_REQUEST_LINE = 8192
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 _FAILURES: dict[int, Callable[[str], SpeechError]] = {
@@ -61,17 +68,30 @@ class ClientSocket(SafeToAbort, ServerConnection):
         explain: called when the library ends the connection by itself; the text it returns is sent ahead of
             the close. Without it nothing is.
         heard_at: when the last frame of any kind arrived, on the loop's clock.
-        stuck_since: since when the client has left more unread than the write buffer takes; None: it reads.
     """
 
     def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
         super().__init__(protocol, server, **options)
         self.explain: Callable[[SpeechError], str] | None = None
         self.heard_at = self.loop.time()
-        self.stuck_since: float | None = None
+        self._stuck_since: float | None = None  # None: there is room in the write buffer
+        self._unread = 0  # bytes that wait for the client since then
         self._fail = protocol.fail
         protocol.fail = self._fail_explained  # type: ignore[method-assign]
         self._request_line: bytes | None = b""  # what has come of it; None once it is complete
+
+    def stuck_for(self, now: float) -> float:
+        """For how many seconds the client has taken nothing of a full write buffer, as often as this is asked.
+
+        What counts is what its kernel has acknowledged: a client on a narrow line reads, even if it takes minutes until
+        the buffer has room again.
+        """
+        if self._stuck_since is None:
+            return 0.0
+        unread = self._bytes_unread()
+        if unread < self._unread:
+            self._unread, self._stuck_since = unread, now
+        return now - self._stuck_since
 
     async def hang_up(self, code: int) -> None:
         """Close, and wait until the client has closed too.
@@ -100,6 +120,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
         """A client has connected."""
         if hasattr(transport, "max_size"):  # asyncio's selector transport; uvloop reads 64 KiB by itself
             transport.max_size = _READ_BYTES
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -117,12 +138,21 @@ class ClientSocket(SafeToAbort, ServerConnection):
     def pause_writing(self) -> None:
         """The write buffer is full."""
         super().pause_writing()
-        self.stuck_since = self.loop.time()
+        self._stuck_since = self.loop.time()
+        self._unread = self._bytes_unread()
 
     def resume_writing(self) -> None:
         """The client has read on."""
         super().resume_writing()
-        self.stuck_since = None
+        self._stuck_since = None
+
+    def _bytes_unread(self) -> int:
+        """What waits for the client, here and in the kernel; the latter is known on Linux only."""
+        waiting = self.transport.get_write_buffer_size()
+        with suppress(OSError, ValueError):  # it has just been lost; or another system
+            number = self.transport.get_extra_info("socket").fileno()
+            waiting += struct.unpack("i", fcntl.ioctl(number, termios.TIOCOUTQ, bytes(4)))[0]
+        return waiting
 
     # ---- the request line
 

@@ -125,8 +125,8 @@ _ROWS = (
     ),
     _entry(
         "CONN_007", "CONN_SLOW_CONSUMER", _WARNING, Fault.CLIENT,
-        "Your connection is too slow to receive the transcript.", Retry.NONE, Action.RECONNECT, 1008,
-        "The client stopped reading; interim results were dropped first, then its unread finals filled the outbox.",
+        "Your connection is too slow to receive the transcript.", Retry.NONE, Action.RECONNECT, 1013,
+        "The client stopped reading, or its line is too narrow for its finals. Interim results were dropped first.",
         "Look at the client's network, or at a client that never reads.",
     ),
     _entry(

@@ -17,6 +17,9 @@ QUIET_SECONDS = 3.0
 # The last of these words may have been shown before it was over.
 LAST_WORD_SECONDS = 1.0
 LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not heard the silence at its end yet
+# For so long a final waits for the one before it, of which interims were seen. Riva gives finals in order; one that has
+# not come by then has most likely been lost.
+TURN_SECONDS = 1.0
 TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
 
 
@@ -26,6 +29,9 @@ class Hearing:
     Where a backend gives no finals, it makes them of interims: after a quiet time, or at the end. A stream that was
     cut short in this way has had its day (`over`): the next one begins where the last final ended, so that nothing it
     may still say can double a word.
+
+    Finals that come out of order are put into it as far as that can be known: a final that begins behind words which
+    interims have shown waits for theirs. An ordinary final does not wait, since it begins with the words last shown.
 
     Args:
         number: the stream's.
@@ -51,6 +57,8 @@ class Hearing:
         self._processed = 0  # the most that the backend said it had heard, on the stream's clock
         self._shown: _Shown | None = None
         self._cuts: list[tuple[int, Cut]] = []  # where utterances were made to end
+        self._early: list[Heard] = []  # finals that wait for one before them
+        self._turn_at = 0.0  # … until then
 
     # ---- what the stream is given
 
@@ -94,7 +102,7 @@ class Hearing:
     @property
     def speaking(self) -> bool:
         """There are words that are not final."""
-        return self._shown is not None
+        return self._shown is not None or bool(self._early)
 
     @property
     def heard_all(self) -> bool:
@@ -104,16 +112,20 @@ class Hearing:
         return self.speaking
 
     def heard(self, result: Recognised, now: float) -> Heard | None:
-        """What the session is to be told of a result; None: nothing."""
+        """What the session is to be told of a result, before all whose turn that makes it; None: nothing."""
         self._processed = max(self._processed, result.processed)
         if result.is_final:
-            return None if self._times.repeats(result) else self._final(result)
+            return None if self._times.repeats(result) else self._take(result, now)
         if result.text:
             self._show(result, now)
         interim = Recognised(
             is_final=False, text=result.text, processed=self._position(result.processed), stability=result.stability
         )
         return Heard(self._number, interim, self._clock.sent)
+
+    def in_turn(self, now: float) -> Heard | None:
+        """The next final that has waited for another one, and need not any more; None: there is none."""
+        return self._early.pop(0) if self._early and (self.over or now >= self._turn_at) else None
 
     def promoted(self, now: float) -> Heard | None:
         """The final that is made of words which have stood for long enough; the stream is `over` with it."""
@@ -126,7 +138,9 @@ class Hearing:
         return self._promote(shown, reach=shown.processed + int(LAST_WORD_SECONDS * self._rate))
 
     def leftover(self) -> Heard | None:
-        """The final that is made of the words left when the stream has ended."""
+        """The next final of those that still waited, or were made of the words left, when the stream has ended."""
+        if self._early:
+            return self._early.pop(0)
         return None if self._shown is None else self._promote(self._shown, reach=self._clock.length)
 
     def _show(self, result: Recognised, now: float) -> None:
@@ -148,12 +162,33 @@ class Hearing:
         text, words = shown.result.text, shown.result.words
         if len(words) != len(text.split()) or not 0 < words[-1].end <= reach:
             words = ()  # the times of interims are rarely meant
-        return self._final(Recognised(is_final=True, text=text, words=words, processed=reach, provisional=True))
+        result = Recognised(is_final=True, text=text, words=words, processed=reach, provisional=True)
+        self._settle_shown()
+        return self._mapped(result, self._times.shift(result))
 
-    def _final(self, result: Recognised) -> Heard:
+    def _take(self, result: Recognised, now: float) -> Heard | None:
+        """A final in its turn, or None: it has to wait for the one before it."""
+        shift = self._times.shift(result)
+        shown, final = self._shown, self._mapped(result, shift)
+        if self._early:
+            if result.words and final.result.words[0].start > self._early[0].result.words[0].start:
+                self._early.append(final)
+                return None
+            self._turn_at = now  # this is the one they waited for; what is shown was said behind them
+            return final
+        self._settle_shown()
+        if shown is not None and result.words and result.words[0].start + shift > shown.began + self._grid:
+            self._early.append(final)
+            self._turn_at = now + TURN_SECONDS
+            return None
+        return final
+
+    def _settle_shown(self) -> None:
         self._shown = None
         self.force_due = False
-        shift = self._times.shift(result)
+
+    def _mapped(self, result: Recognised, shift: int) -> Heard:
+        """A final on the session's clock."""
         words = tuple(self._word(word, shift) for word in result.words)
         cut = self._take_cut(words[-1].end) if words else Cut.NONE
         self.over = self.over or cut is Cut.HELD

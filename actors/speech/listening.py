@@ -142,7 +142,9 @@ class Listening:
 
     async def _rest(self) -> None:
         """Nobody speaks just now."""
-        await self._report(self._hearing.promoted(anyio.current_time()))
+        now = anyio.current_time()
+        await self._report_waiting(now)
+        await self._report(self._hearing.promoted(now))
         if not self._hearing.speaking and self._is_old():
             self._on_move(self)
 
@@ -163,6 +165,7 @@ class Listening:
                 if not self.retired:
                     now = anyio.current_time()
                     await self._report(self._hearing.heard(result, now))
+                    await self._report_waiting(now)
                     await self._report(self._hearing.promoted(now))
         except BackendStalled:
             if not (self._finished and self._hearing.heard_all):
@@ -170,10 +173,15 @@ class Listening:
         if self.retired:
             self.outcome = Outcome.RETIRED
             return
-        await self._report(self._hearing.leftover())
+        while (left := self._hearing.leftover()) is not None:
+            await self._report(left)
         if self.outcome is None:
             await self._session.send(StreamDrained(self._number, self._cursor.position))
             self._end(Outcome.ALL_HEARD if self._cursor.at_end else Outcome.NEXT)
+
+    async def _report_waiting(self, now: float) -> None:
+        while (heard := self._hearing.in_turn(now)) is not None:
+            await self._report(heard)
 
     async def _report(self, heard: Heard | None) -> None:
         if heard is None or self.outcome is not None or self.retired:

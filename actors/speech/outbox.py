@@ -2,64 +2,84 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 
 from actors.speech.errors import SlowConsumer
 from actors.speech.messages import Ack, Done, Problem, SessionEvent, Transcript
 from actors.speech.signal import Signal
 
-CAPACITY = 1000  # events a client may leave unread: over an hour of finals
+CAPACITY = 1000  # events and words a client may leave unread: some five minutes of speech, and 220 KiB
+_INTERIM, _ACK = "interim", "ack"  # of each at most one waits
 
 
 class Outbox:
     """Events in order for one reader. Finals are never dropped; what a newer event makes pointless is.
 
-    An interim gives way to the next transcript, an ack to the next ack. Beyond `capacity` unread events the client is
-    given up as too slow.
+    An interim gives way to the next transcript, an ack to the next ack, whatever lies between them. Beyond `capacity`
+    unread events and words the client is given up as too slow.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.over = False  # the last event (`Done` or a fatal `Problem`) was put
         self._capacity = capacity
-        self._events: deque[SessionEvent] = deque()
+        self._events: OrderedDict[str | int, SessionEvent] = OrderedDict()
+        self._number = 0  # events there were, each of which is its own kind but for interims and acks
+        self._size = 0
         self._changed = Signal()
 
     def put(self, event: SessionEvent) -> None:
         """Add an event; after the last one, nothing is added any more.
 
         Raises:
-            SlowConsumer: the client left `capacity` events unread. The outbox then ends with that problem.
+            SlowConsumer: the client left `capacity` events and words unread. The outbox then ends with that problem.
         """
         if self.over:
             return
-        if self._events and _supersedes(event, self._events[-1]):
-            self._events.pop()
-        if len(self._events) >= self._capacity:
-            self._end(Problem(code=SlowConsumer.entry.code, fatal=True))
-            raise SlowConsumer(f"{self._capacity} events unread")
-        if isinstance(event, Done) or (isinstance(event, Problem) and event.fatal):
-            self._end(event)
-        else:
-            self._events.append(event)
-            self._changed.notify()
+        match event:
+            case Transcript(is_final=False):
+                self._replace(_INTERIM, event)
+            case Ack():
+                self._replace(_ACK, event)
+            case Transcript():
+                self._drop(_INTERIM)
+                self._keep(event)
+            case Done() | Problem(fatal=True):
+                self._end(event)
+            case _:
+                self._keep(event)
 
     async def next_event(self) -> SessionEvent:
         """The next event to send; waits for it. Not to be called again after the last one."""
         while not self._events:
             await self._changed.wait()
-        return self._events.popleft()
+        _, event = self._events.popitem(last=False)
+        self._size -= _size(event)
+        return event
+
+    def _replace(self, kind: str, event: SessionEvent) -> None:
+        self._drop(kind)
+        self._add(kind, event)
+
+    def _drop(self, kind: str) -> None:
+        if (event := self._events.pop(kind, None)) is not None:
+            self._size -= _size(event)
+
+    def _keep(self, event: SessionEvent) -> None:
+        if self._size >= self._capacity:
+            self._end(Problem(code=SlowConsumer.entry.code, fatal=True))
+            raise SlowConsumer(f"{self._capacity} events and words unread")
+        self._number += 1
+        self._add(self._number, event)
 
     def _end(self, event: SessionEvent) -> None:
         self.over = True
-        self._events.append(event)
+        self._add(self._number + 1, event)
+
+    def _add(self, key: str | int, event: SessionEvent) -> None:
+        self._events[key] = event
+        self._size += _size(event)
         self._changed.notify()
 
 
-def _supersedes(new: SessionEvent, old: SessionEvent) -> bool:
-    match old:
-        case Transcript(is_final=False):
-            return isinstance(new, Transcript)
-        case Ack():
-            return isinstance(new, Ack)
-        case _:
-            return False
+def _size(event: SessionEvent) -> int:
+    return 1 + len(event.words) if isinstance(event, Transcript) else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.speech.hearing import QUIET_SECONDS, Hearing
+from actors.speech.hearing import QUIET_SECONDS, TURN_SECONDS, Hearing
 from actors.speech.messages import Cut, Heard
 from actors.speech.ports import Recognised, Word
 from actors.speech.silence import FILL_AFTER, FILL_SECONDS, KEEP_ALIVE
@@ -61,6 +61,90 @@ def test_a_final_that_comes_again_is_dropped() -> None:
     scene.audio(2.0)
     assert scene.final(Word("hello", 500, 900), processed=1500) is not None
     assert scene.final(Word("hello", 500, 900), processed=1500) is None
+
+
+# ---- finals out of order
+
+
+def said_twice(scene: Scene) -> tuple[Word, Word]:
+    """Two utterances of which interims are shown."""
+    scene.audio(1.0)
+    scene.interim("one", processed=700)
+    scene.audio(1.0)
+    scene.interim("two", processed=1800)
+    return Word("one", 500, 800), Word("two", 1500, 1800)
+
+
+def in_turn(scene: Scene) -> list[str]:
+    texts = []
+    while (heard := scene.hearing.in_turn(scene.now)) is not None:
+        texts.append(heard.result.text)
+    return texts
+
+
+def test_a_final_waits_for_words_that_were_shown_before_it() -> None:
+    scene = Scene()
+    one, two = said_twice(scene)
+    assert scene.final(two, processed=2000) is None
+    assert (in_turn(scene), scene.hearing.speaking) == ([], True)
+    first = scene.final(one, processed=1000)
+    assert first is not None
+    assert first.result.text == "one"
+    assert (in_turn(scene), scene.hearing.speaking) == (["two"], False)
+
+
+def test_several_wait_in_order() -> None:
+    scene = Scene()
+    one, two = said_twice(scene)
+    assert scene.final(two, processed=2000) is None
+    scene.audio(0.5)
+    assert scene.final(Word("three", 2100, 2300), processed=2500) is None
+    assert scene.final(one, processed=1000) is not None
+    assert in_turn(scene) == ["two", "three"]
+
+
+def test_what_was_shown_since_is_kept_when_the_late_final_comes() -> None:
+    scene = Scene()
+    one, two = said_twice(scene)
+    scene.final(two, processed=2000)
+    scene.audio(0.5)
+    scene.interim("three", processed=2500)
+    scene.final(one, processed=1000)
+    assert in_turn(scene) == ["two"]
+    left = scene.hearing.leftover()
+    assert left is not None
+    assert left.result.text == "three"
+
+
+def test_a_final_waits_no_longer_than_it_must() -> None:
+    scene = Scene()
+    _, two = said_twice(scene)
+    scene.final(two, processed=2000)
+    scene.now += TURN_SECONDS - 0.01
+    assert in_turn(scene) == []
+    scene.now += 0.01
+    assert in_turn(scene) == ["two"]
+
+
+def test_a_final_that_still_waits_when_the_stream_has_ended_comes_before_the_words_left() -> None:
+    scene = Scene()
+    _, two = said_twice(scene)
+    scene.final(two, processed=2000)
+    scene.audio(0.5)
+    scene.interim("three", processed=2500)
+    left = [scene.hearing.leftover() for _ in range(3)]
+    assert [heard and heard.result.text for heard in left] == ["two", "three", None]
+
+
+def test_an_ordinary_final_waits_for_nothing_however_long_the_pause_before_it() -> None:
+    scene = Scene()
+    scene.audio(1.0)
+    scene.interim("one", processed=700)
+    assert scene.final(Word("one", 500, 800), processed=1000) is not None
+    scene.pause(60.0)
+    scene.audio(1.0)
+    assert scene.final(Word("two", 1500, 1800), processed=2000) is not None  # no interim of it was shown
+    assert scene.final(Word("three", 2500, 2800), processed=2900) is not None
 
 
 # ---- silence

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from itertools import count
+
 import anyio
 import pytest
 
 from actors.speech.errors import SlowConsumer
 from actors.speech.messages import Ack, Done, Problem, Recalled, SessionEvent, Status, Transcript
 from actors.speech.outbox import Outbox
+from actors.speech.ports import Word
 
 
 def interim(text: str) -> Transcript:
     return Transcript(is_final=False, seq=0, start=0, end=1, text=text)
 
 
-def final(seq: int) -> Transcript:
-    return Transcript(is_final=True, seq=seq, start=0, end=1, text="x")
+def final(seq: int, *, words: int = 0) -> Transcript:
+    said = tuple(Word(f"w{number}", number, number + 1) for number in range(words))
+    return Transcript(is_final=True, seq=seq, start=0, end=1, text="x", words=said)
 
 
 def ack(received: int) -> Ack:
@@ -41,7 +46,15 @@ async def test_an_unread_ack_gives_way_to_the_next_ack() -> None:
     outbox = Outbox()
     for event in (ack(1), ack(2), final(1), ack(3)):
         outbox.put(event)
-    assert await unread(outbox) == [ack(2), final(1), ack(3)]
+    assert await unread(outbox) == [final(1), ack(3)]
+
+
+async def test_of_an_hour_of_speech_that_nobody_reads_one_interim_and_one_ack_are_kept() -> None:
+    outbox = Outbox()
+    for number in range(36_000):
+        outbox.put(interim(f"a {number}"))
+        outbox.put(ack(number))
+    assert await unread(outbox) == [interim("a 35999"), ack(35_999)]
 
 
 async def test_what_was_recalled_stands_for_its_own_place_and_gives_way_to_nothing() -> None:
@@ -79,10 +92,38 @@ async def test_a_client_that_never_reads_is_given_up_and_its_finals_are_still_th
     outbox = Outbox(capacity=2)
     outbox.put(final(1))
     outbox.put(final(2))
-    with pytest.raises(SlowConsumer, match="2 events unread"):
+    with pytest.raises(SlowConsumer, match="2 events and words unread"):
         outbox.put(final(3))
     assert [await outbox.next_event() for _ in range(3)] == [
         final(1),
         final(2),
         Problem(code="CONN_007", fatal=True),
     ]
+
+
+async def test_words_count_for_what_they_take_until_they_are_read() -> None:
+    outbox = Outbox(capacity=20)
+    for seq in range(1, 40):  # one is always unread
+        outbox.put(final(seq, words=10))
+        if seq > 1:
+            assert await outbox.next_event() == final(seq - 1, words=10)
+    outbox.put(final(40, words=10))
+    with pytest.raises(SlowConsumer):
+        outbox.put(final(41, words=10))
+
+
+def speak_for_ever(outbox: Outbox) -> None:
+    for seq in count(1000):
+        said = tuple(Word(f"word{seq}x{n}", 10**6 + n, 10**6 + n + 1, 0.1 + n) for n in range(10))
+        text = " ".join(word.text for word in said)
+        outbox.put(Transcript(is_final=True, seq=seq, start=10**6, end=10**6 + seq, text=text, words=said))
+
+
+def test_what_a_client_leaves_unread_takes_less_than_256_kib() -> None:
+    outbox = Outbox()
+    tracemalloc.start()
+    with pytest.raises(SlowConsumer):
+        speak_for_ever(outbox)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 256 * 1024

@@ -68,6 +68,18 @@ def test_no_word_is_lost_when_a_backend_is_killed_or_an_actor_crashes(tmp_path: 
 
 
 @pytest.mark.slow
+def test_what_slow_readers_cost_is_the_difference_to_the_same_clients_who_read(tmp_path: Path) -> None:
+    report = tmp_path / "faults.json"
+    played = bench("faults", "16a", "--sessions", "4", "--words", "12", "--json", str(report))
+    assert (played.returncode, played.stderr) == (0, ""), played.stdout
+    case = json.loads(report.read_text())["cases"][0]
+    facts, checks = case["facts"], {check["what"]: check["value"] for check in case["checks"]}
+    assert (case["sent"], case["lost"], facts["clients cut off"]) == (48, 0, 0)
+    difference = facts["MiB gained"] - facts["MiB gained, were all read"]
+    assert checks["memory gained for each slow client"] == pytest.approx(1024 * difference / 2, abs=0.01)
+
+
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_process_behind() -> None:
     with subprocess.Popen([*BENCH, "faults", "1", "--sessions", "1"], cwd=ROOT, stdout=subprocess.PIPE) as run:
         while len(started := children(run.pid)) < 2:

@@ -1,0 +1,106 @@
+"""A client's socket: how it is known whether the client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from transport.websocket import ClientSocket
+
+pytestmark = pytest.mark.anyio
+
+MESSAGE = "x" * 500
+WRITE_LIMIT = 16 * 1024
+
+
+class Told:
+    """A server that tells its client the same again and again, and the client, which reads by hand."""
+
+    def __init__(self, server: ClientSocket, client: socket.socket) -> None:
+        self.server = server
+        self.messages = 0
+        self._client = client
+
+    async def talk(self) -> None:
+        """Tell the client things for ever."""
+        while True:
+            await self.server.send(MESSAGE)
+            self.messages += 1
+
+    async def stuck(self) -> None:
+        """Wait until nothing more goes out."""
+        before = -1
+        while before != self.messages:
+            before = self.messages
+            await asyncio.sleep(0.1)
+
+    async def read_until_seen(self, now: float) -> None:
+        """Let the client read on until the server knows of it."""
+        while self.server.stuck_for(now) > 0:
+            await asyncio.get_running_loop().sock_recv(self._client, 1024)
+
+
+@asynccontextmanager
+async def told() -> AsyncIterator[Told]:
+    over = asyncio.Event()
+    served: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def handle(server: ServerConnection) -> None:
+        served.put_nowait(server)
+        await over.wait()
+        server.transport.abort()
+
+    options = {"compression": None, "write_limit": WRITE_LIMIT, "ping_interval": None}
+    async with serve(handle, "127.0.0.1", 0, create_connection=ClientSocket, **options) as listener:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, listener.sockets[0].getsockname())
+        key = base64.b64encode(os.urandom(16)).decode()
+        await loop.sock_sendall(
+            client,
+            f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode(),
+        )
+        server = await served.get()
+        assert isinstance(server, ClientSocket)
+        told = Told(server, client)
+        talking = asyncio.create_task(told.talk())
+        try:
+            yield told
+        finally:
+            talking.cancel()
+            client.close()
+            over.set()
+
+
+async def test_what_a_client_leaves_unread_is_bounded_by_not_much_more_than_the_write_buffer() -> None:
+    async with asyncio.timeout(30), told() as talk:
+        await talk.stuck()
+        assert talk.messages * len(MESSAGE) < 4 * WRITE_LIMIT
+
+
+async def test_a_client_that_reads_nothing_is_stuck_for_longer_and_longer() -> None:
+    async with asyncio.timeout(30), told() as talk:
+        await talk.stuck()
+        now = asyncio.get_running_loop().time()
+        talk.server.stuck_for(now)  # what its kernel still took in is seen now
+        assert [talk.server.stuck_for(now + later) for later in (10, 1000)] == pytest.approx([10, 1000], abs=5)
+
+
+async def test_a_client_that_reads_a_little_is_not_stuck_though_the_buffer_stays_full() -> None:
+    async with asyncio.timeout(30), told() as talk:
+        await talk.stuck()
+        later = asyncio.get_running_loop().time() + 1000
+        talk.server.stuck_for(later - 900)
+        await talk.read_until_seen(later)
+        assert talk.server.stuck_for(later + 500) <= 500
+        assert talk.messages * len(MESSAGE) < 4 * WRITE_LIMIT  # there was no room for more yet
