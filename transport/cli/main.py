@@ -31,7 +31,8 @@ COMMANDS = (
     Command("serve", "transport.cli.serve", "run the server"),
     Command("transcribe", "transport.cli.transcribe", "turn a WAV file into text"),
     Command("recogniser", "transport.cli.recogniser", "run the embedded recogniser alone, as a Riva server", "local"),
-    Command("doctor", "transport.cli.doctor", "check this machine, the settings and the backends"),
+    Command("doctor", "transport.cli.doctor", "check this machine, the settings, the journal and the backends"),
+    Command("journal", "transport.cli.journal", "look at sessions that can be resumed, and remove them"),
     Command("config", "transport.cli.config", "check and show the settings"),
     Command("errors", "transport.cli.errors", "explain error codes"),
 )

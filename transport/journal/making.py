@@ -9,6 +9,7 @@ from pathlib import Path
 from actors.speech.journal import Bodies, Journal, JournalStore, MemoryStore, Retention, Sealer, TextPolicy
 from transport.expected import ExpectedError
 from transport.journal.database import Database, ThreadedStore
+from transport.journal.keys import read_key
 from transport.settings import Journal as JournalSettings
 from transport.settings import Settings, SettingsError
 
@@ -28,7 +29,7 @@ def make_journal(settings: Settings) -> Journal:
 def make_store(settings: Settings) -> JournalStore:
     """Where the journal is kept. Raises as `make_journal` does."""
     database = make_database(settings)
-    return MemoryStore(_retention(settings)) if database is None else ThreadedStore(database)
+    return MemoryStore(retention(settings)) if database is None else ThreadedStore(database)
 
 
 def make_database(settings: Settings) -> Database | None:
@@ -41,9 +42,9 @@ def make_database(settings: Settings) -> Database | None:
             from transport.journal.sqlite import SqliteDatabase
 
             path = Path(wanted.path).expanduser() if wanted.path else default_path(os.environ)
-            return SqliteDatabase(path, full=wanted.synchronous == "full", retention=_retention(settings))
+            return SqliteDatabase(path, full=wanted.synchronous == "full", retention=retention(settings))
         case "postgres":
-            return _postgres(wanted, _retention(settings))
+            return _postgres(wanted, retention(settings))
 
 
 def make_bodies(settings: Settings) -> Bodies:
@@ -70,17 +71,18 @@ def default_path(environ: Mapping[str, str]) -> Path:
         raise SettingsError("journal.path: this user has no home directory, so it must be set") from None
 
 
-def _retention(settings: Settings) -> Retention:
+def retention(settings: Settings) -> Retention:
+    """How long its rows are worth something."""
     return Retention(window=settings.session.resume_window, ttl=settings.journal.ttl)
 
 
-def _postgres(wanted: JournalSettings, retention: Retention) -> Database:
+def _postgres(wanted: JournalSettings, kept: Retention) -> Database:
     try:
         from transport.journal.postgres import PostgresDatabase
     except ImportError as error:
         raise _missing("journal.store = postgres", "psycopg", "postgres") from error
     try:
-        return PostgresDatabase(_dsn(wanted), retention=retention)
+        return PostgresDatabase(_dsn(wanted), retention=kept)
     except ValueError as error:
         name = "dsn_file" if wanted.dsn_file else "dsn"
         raise SettingsError(f"journal.{name}: {error}") from None
@@ -100,7 +102,7 @@ def _sealer(wanted: JournalSettings) -> Sealer | None:
     if wanted.key_file is None:
         return None
     try:
-        from transport.journal.sealing import AesGcm, read_key
+        from transport.journal.sealing import AesGcm
     except ImportError as error:
         raise _missing("journal.key_file", "cryptography", "encrypted") from error
     try:

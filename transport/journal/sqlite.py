@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,36 +15,9 @@ from actors.speech.errors import JournalDamaged, JournalFull, JournalUnavailable
 from actors.speech.journal.ledger import Row, carry_out
 from actors.speech.journal.port import Durability, Entry, Operation, Outcome, Retention
 from transport.journal.database import LOCK_SECONDS
+from transport.journal.sqlite_tables import COLUMNS, MIGRATIONS, SqliteTables, row_of
 
 APPLICATION = 0x766F7872  # "voxr" in the file's head says whose it is
-MIGRATIONS = (
-    """
-    CREATE TABLE voxtree_sessions (
-        session_id TEXT PRIMARY KEY,
-        epoch INTEGER NOT NULL,
-        config BLOB NOT NULL,
-        token BLOB NOT NULL,
-        previous BLOB NOT NULL,
-        connected INTEGER NOT NULL,
-        since REAL NOT NULL,
-        seq INTEGER NOT NULL,
-        last_end INTEGER NOT NULL,
-        position INTEGER
-    );
-    CREATE TABLE voxtree_entries (
-        session_id TEXT NOT NULL,
-        seq INTEGER NOT NULL,
-        start_at INTEGER NOT NULL,
-        end_at INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        PRIMARY KEY (session_id, seq)
-    ) WITHOUT ROWID;
-    CREATE TABLE voxtree_epochs (last INTEGER NOT NULL);
-    INSERT INTO voxtree_epochs VALUES (0);
-    """,
-)
-COLUMNS = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position"
-RESUMABLE_UNTIL = "since + :window + CASE WHEN connected THEN :lease ELSE 0 END"
 
 
 class SqliteDatabase:
@@ -98,18 +71,18 @@ class SqliteDatabase:
         if not operations:
             return []
         with self._transaction() as connection:
-            return carry_out(_Tables(connection, self._clock), operations, self._retention)
+            return carry_out(SqliteTables(connection, self._clock), operations, self._retention)
 
     def sessions(self) -> list[tuple[str, Row]]:
         """See `Database`."""
         with self._transaction() as connection:
             rows = connection.execute(f"SELECT {COLUMNS} FROM voxtree_sessions ORDER BY since DESC, session_id")
-            return [_row(values) for values in rows]
+            return [row_of(values) for values in rows]
 
     def session(self, session_id: str) -> tuple[Row, tuple[Entry, ...]] | None:
         """See `Database`."""
         with self._transaction() as connection:
-            tables = _Tables(connection, self._clock)
+            tables = SqliteTables(connection, self._clock)
             rows, _ = tables.load([session_id], [])
             return (rows[session_id], tables.entries(session_id, 0)) if rows else None
 
@@ -124,7 +97,7 @@ class SqliteDatabase:
         """See `Database`."""
         at_once = msgspec.structs.replace(self._retention, ttl=0.0)
         with self._transaction() as connection:
-            return _Tables(connection, self._clock).sweep(self._clock(), at_once)
+            return SqliteTables(connection, self._clock).sweep(self._clock(), at_once)
 
     def check(self) -> str:
         """See `Database`."""
@@ -198,84 +171,6 @@ class SqliteDatabase:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if found != "ok":
             raise JournalDamaged(f"{self._path} is damaged: {' '.join(found.split())}")
-
-
-class _Tables:
-    """The tables of `ledger`, within a transaction that has the file for itself."""
-
-    def __init__(self, connection: sqlite3.Connection, clock: Callable[[], float]) -> None:
-        self._execute = connection.execute
-        self._execute_many = connection.executemany
-        self._clock = clock
-
-    def load(self, ids: Sequence[str], opened: Sequence[str]) -> tuple[Mapping[str, Row], float]:
-        found = (
-            self._execute(f"SELECT {COLUMNS} FROM voxtree_sessions WHERE session_id = ?", (each,)).fetchone()
-            for each in ids
-        )
-        return dict(_row(values) for values in found if values is not None), self._clock()
-
-    def next_epoch(self) -> int:
-        self._execute("UPDATE voxtree_epochs SET last = last + 1")
-        (epoch,) = self._execute("SELECT last FROM voxtree_epochs").fetchone()
-        return int(epoch)
-
-    def entries(self, session_id: str, above: int) -> tuple[Entry, ...]:
-        rows = self._execute(
-            "SELECT seq, start_at, end_at, body FROM voxtree_entries WHERE session_id = ? AND seq > ? ORDER BY seq",
-            (session_id, above),
-        )
-        return tuple(Entry(*values) for values in rows)
-
-    def add(self, entries: Sequence[tuple[str, Entry]]) -> None:
-        self._execute_many(
-            "INSERT OR REPLACE INTO voxtree_entries (session_id, seq, start_at, end_at, body) VALUES (?, ?, ?, ?, ?)",
-            [(session_id, entry.seq, entry.start, entry.end, entry.body) for session_id, entry in entries],
-        )
-
-    def drop(self, session_id: str, above: int, upto: int | None) -> None:
-        self._execute(
-            "DELETE FROM voxtree_entries WHERE session_id = ? AND seq > ? AND (? IS NULL OR seq <= ?)",
-            (session_id, above, upto, upto),
-        )
-
-    def write(self, rows: Mapping[str, Row]) -> None:
-        self._execute_many(
-            f"INSERT OR REPLACE INTO voxtree_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (each, row.epoch, row.config, row.token, row.previous, row.connected, row.since, row.seq, row.end,
-                 row.position)
-                for each, row in rows.items()
-            ],
-        )  # fmt: skip
-
-    def remove(self, session_id: str) -> None:
-        self._execute("DELETE FROM voxtree_entries WHERE session_id = ?", (session_id,))
-        self._execute("DELETE FROM voxtree_sessions WHERE session_id = ?", (session_id,))
-
-    def sweep(self, now: float, retention: Retention) -> int:
-        over = f"{RESUMABLE_UNTIL} + :ttl <= :now"
-        values = {"window": retention.window, "lease": retention.lease, "ttl": retention.ttl, "now": now}
-        self._execute(
-            f"DELETE FROM voxtree_entries WHERE session_id IN (SELECT session_id FROM voxtree_sessions WHERE {over})",
-            values,
-        )
-        return self._execute(f"DELETE FROM voxtree_sessions WHERE {over}", values).rowcount
-
-
-def _row(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, int | None]) -> tuple[str, Row]:
-    session_id, epoch, config, token, previous, connected, since, seq, end, position = values
-    return session_id, Row(
-        epoch=epoch,
-        config=config,
-        token=token,
-        previous=previous,
-        connected=bool(connected),
-        since=since,
-        seq=seq,
-        end=end,
-        position=position,
-    )
 
 
 def _make_file(path: Path) -> None:

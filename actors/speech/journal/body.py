@@ -1,4 +1,4 @@
-"""What is kept of a final or a gap: the event as bytes, plain, sealed, or not at all."""
+"""What is kept of a final or a gap: the event as bytes, plain, sealed, or not at all. And of a session: its config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from actors.speech.errors import JournalDamaged
 from actors.speech.journal.port import Entry
 from actors.speech.messages import Gap, Transcript
-from actors.speech.ports import Tier, Word
+from actors.speech.ports import RecognitionConfig, Tier, Word
 
 PLAIN, SEALED = b"\x01", b"\x02"  # the first byte: a journal may hold both, after its settings were changed
 
@@ -55,6 +55,7 @@ class _Gap(msgspec.Struct, frozen=True, tag="gap"):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Final | _Gap)
+_config_decoder = msgspec.msgpack.Decoder(RecognitionConfig)
 
 
 class Bodies:
@@ -134,3 +135,20 @@ def _kept(event: Transcript | Gap) -> _Final | _Gap:
 def _context(session_id: str, seq: int) -> bytes:
     """What a sealed body is bound to: it cannot be passed off as another entry's."""
     return f"{session_id}/{seq}".encode()
+
+
+def pack_config(config: RecognitionConfig) -> bytes:
+    """A session's config as its row keeps it."""
+    return _encoder.encode(config)
+
+
+def unpack_config(packed: bytes) -> RecognitionConfig:
+    """The config of a row.
+
+    Raises:
+        JournalDamaged: it cannot be read.
+    """
+    try:
+        return _config_decoder.decode(packed)
+    except msgspec.MsgspecError as error:
+        raise JournalDamaged(f"a session's config cannot be read: {error}") from error

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.speech.errors import JournalDamaged
-from actors.speech.journal import Bodies, TextPolicy
+from actors.speech.journal import Bodies, TextPolicy, pack_config, unpack_config
 from actors.speech.journal.port import Entry
 from actors.speech.messages import Gap, Transcript
-from actors.speech.ports import Tier, Word
+from actors.speech.ports import RecognitionConfig, Tier, Word
 
 positions = st.integers(0, 2**40)
 texts = st.text(st.characters(codec="utf-8"))
@@ -91,3 +91,11 @@ def test_a_body_of_the_first_version_is_still_read() -> None:
     assert Bodies().event("s1", Entry(1, 0, 1600, body)) == Transcript(
         is_final=True, seq=1, start=0, end=1600, text="hello", words=(Word("hello", 0, 1000, 0.5),)
     )
+
+
+def test_a_config_comes_back_as_it_was() -> None:
+    config = RecognitionConfig(sample_rate=8000, language="de-DE", punctuate=False, model="parakeet")
+    assert unpack_config(pack_config(config)) == config
+    assert unpack_config(b"\x80") == RecognitionConfig()  # of a version that knew fewer settings
+    with pytest.raises(JournalDamaged, match="config cannot be read"):
+        unpack_config(b"no config")

@@ -10,7 +10,7 @@ import pytest
 from actors.speech.journal import Durability, TextPolicy
 from actors.speech.messages import Gap
 from transport.journal import default_path, make_bodies, make_database, make_journal, make_store
-from transport.journal.sealing import make_key, read_key
+from transport.journal.keys import make_key, read_key
 from transport.layers import SettingsError, from_option
 from transport.settings import Settings, load
 
