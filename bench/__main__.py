@@ -11,6 +11,7 @@ SCENARIOS = {
     "supervisor": "starting, restarting and stopping supervised children, beside a bare TaskGroup",
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
     "cache": "the cache of transcripts: how surely it finds a recording again, how rarely a wrong one, its costs",
+    "journal": "what each store of the journal takes, and how long a final waits to be committed",
     "faults": "what becomes of words when things fail: the fault matrix, counted word by word",
     "mttr": "how long words stay away when a backend fails, beside an ordinary handler on the same faults",
     "soak": "mixed faults for half an hour: words lost and doubled, and whether memory, files or tasks grow",

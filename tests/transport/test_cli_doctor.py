@@ -243,9 +243,7 @@ def test_a_journal_that_cannot_be_had_is_found(
     assert findings[check] == finding("FAIL", check, what.format(folder=tmp_path), fix)
 
 
-def test_a_database_that_is_not_there_is_found_and_its_password_not_shown(
-    doctor: Doctor, free_port: int
-) -> None:
+def test_a_database_that_is_not_there_is_found_and_its_password_not_shown(doctor: Doctor, free_port: int) -> None:
     dsn = f"postgresql://voxtree:hunter2@127.0.0.1:{free_port}/journal"
     _, findings = doctor.examine("journal.store=postgres", f"journal.dsn={dsn}")
     found = findings["journal (postgres)"]

@@ -84,12 +84,12 @@ class ThreadedStore:
         return await self._call(lambda: self._database.commit(operations))
 
     async def close(self) -> None:
-        """See `JournalStore`."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            closed = thread.submit(self._database.close)
-            thread.shutdown(wait=False)  # it ends when it has closed
-            await asyncio.wrap_future(closed)
+        """See `JournalStore`. Whoever does not wait for its end finds the same thread again, so that there is one."""
+        if self._thread is not None:
+            thread = self._thread
+            await asyncio.wrap_future(thread.submit(self._database.close))
+            self._thread = None
+            thread.shutdown()
 
     async def _call(self, call: Callable[[], T]) -> T:
         if self._thread is None:
