@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count, islice
 
 import anyio
 import msgspec
 
 from actors.speech.errors import ServerBusy, SpeechError
-from actors.speech.journal.port import Claim, Durability, JournalStore, Open, Operation, Outcome, Sweep
+from actors.speech.journal.port import Claim, Durability, Forget, JournalStore, Open, Operation, Outcome, Sweep
 from supervisor.incarnation import Incarnation
 from supervisor.policy import Backoff
 from supervisor.spec import Child
@@ -36,7 +36,7 @@ class Journal:
     """What sessions write to and resume from. Every operation is answered once as long as the process lives.
 
     What has piled up while the store was busy is committed together. A batch that fails, or whose incarnation dies, is
-    kept and committed again, in the same order: every operation may be carried out twice.
+    kept and committed again, in the same order: it may be carried out twice.
 
     Args:
         store: where it is kept; nobody else may use it.
@@ -153,7 +153,7 @@ class Journal:
                 self._put_off_sweep()
                 self.submit(Sweep(), _ignore)
             if self._waiting:
-                self._answer(await self._committed(list(islice(self._waiting, BATCH)), task_status))
+                self._answer(await self._committed(self._batch(), task_status))
 
     def _put_off_sweep(self) -> None:
         self._next_sweep = anyio.current_time() + SWEEP_SECONDS
@@ -163,8 +163,11 @@ class Journal:
         with anyio.move_on_after(when - anyio.current_time()):
             await self._woken.wait()
 
-    async def _committed(self, batch: list[_Waiting], task_status: Incarnation) -> list[Outcome]:
-        operations = [waiting.operation for waiting in batch]
+    def _batch(self) -> list[Operation]:
+        waiting = [each.operation for each in islice(self._waiting, BATCH)]
+        return waiting[: together(waiting)]
+
+    async def _committed(self, operations: list[Operation], task_status: Incarnation) -> list[Outcome]:
         for attempt in count():
             try:
                 if not self._open:
@@ -190,6 +193,22 @@ class Journal:
     def _answer(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:  # taken off first: whatever `then` does, it is called once
             self._waiting.popleft().then(outcome)
+
+
+def together(operations: Sequence[Operation]) -> int:
+    """How many of the operations, from the first on, may be one commit.
+
+    What gives a session to another owner, or ends it, is never committed together with what its owner asked for before:
+    if that answer were lost and all of it asked again, the former owner would be fenced for what it had written.
+    """
+    seen: set[str] = set()
+    for number, operation in enumerate(operations):
+        if isinstance(operation, Sweep):
+            continue
+        if isinstance(operation, Open | Claim | Forget) and operation.session_id in seen:
+            return number
+        seen.add(operation.session_id)
+    return len(operations)
 
 
 def _ignore(_: Outcome) -> None:

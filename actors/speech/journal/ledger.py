@@ -1,7 +1,8 @@
 """What each operation does to a session's row and entries: the rules, the same for every store.
 
 A store reads rows, and writes what has changed, in a transaction of its own; what changes is decided here. Every
-operation may be carried out twice: whoever got no answer asks again, and the second time changes nothing.
+operation, and every batch that `journal.together` lets through, may be carried out twice: whoever got no answer asks
+again, and is answered the same.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actors.speech.errors import JournalDamaged, JournalFull, JournalUnavailable, ServerBusy, SpeechError
 from actors.speech.journal import Journal, MemoryStore
+from actors.speech.journal.journal import together
 from actors.speech.journal.port import (
     Append,
     Claim,
@@ -34,6 +35,7 @@ from supervisor.testing import Recorder, settle, virtual_backend
 from supervisor.tree import Supervisor
 from tests.speech.failpoints import Failpoint
 from tests.speech.journal.conformance import FIRST, SECOND, entries
+from tests.speech.journal.operations import Side, batches
 
 PATIENT = Intensity(restarts=1000, seconds=10.0)
 
@@ -249,6 +251,46 @@ async def test_after_an_outage_sessions_are_renewed_before_a_sweep_comes() -> No
         assert store.commits[recovered:] == []
         await anyio.sleep(2)
         assert store.commits[recovered:] == [[Sweep()]]
+
+
+async def test_who_wrote_before_a_claim_is_not_fenced_by_it_when_the_answer_is_lost() -> None:
+    store = Flaky()
+    journal = Journal(store)
+    async with running(journal):
+        epoch = await opened(journal)
+        answers: list[Outcome] = []
+        store.after = [None, JournalUnavailable("answer lost"), None, JournalUnavailable("answer lost")]
+        for operation in (
+            Renew("s1", epoch, connected=False),
+            Append("s1", epoch, entries(1)),
+            Claim("s1", FIRST, SECOND, 0),
+            Append("s1", epoch, entries(2)),
+        ):
+            journal.submit(operation, answers.append)
+            if isinstance(operation, Renew):
+                await settle()  # the others pile up behind it
+        await anyio.sleep(10)
+        assert answers[:2] == [Written(), Written()]
+        assert isinstance(answers[2], Claimed)
+        assert answers[2].entries == entries(1)
+        assert answers[3] == Fenced()
+
+
+@settings(max_examples=300, deadline=None)
+@given(before=st.lists(batches, max_size=4), batch=batches)
+def test_a_batch_that_is_carried_out_twice_is_answered_the_same(
+    before: list[list[Operation]], batch: list[Operation]
+) -> None:
+    async def main() -> None:
+        store, side = MemoryStore(clock=lambda: 1_700_000_000.0), Side()
+        for each in before:
+            for outcome in await store.commit([side.asked(operation) for operation in each]):
+                side.answered(outcome)
+        once = [side.asked(operation) for operation in batch if not isinstance(operation, Sweep)]
+        once = once[: together(once)]
+        assert await store.commit(once) == await store.commit(once)
+
+    anyio.run(main)
 
 
 @settings(max_examples=60, deadline=None)
