@@ -198,16 +198,21 @@ class Journal:
 def together(operations: Sequence[Operation]) -> int:
     """How many of the operations, from the first on, may be one commit.
 
-    What gives a session to another owner, or ends it, is never committed together with what its owner asked for before:
-    if that answer were lost and all of it asked again, the former owner would be fenced for what it had written.
+    What gives a session to another owner, or ends it, is committed apart from everything else that is asked about it.
+    If the answer were lost and all of it asked again, a former owner would be fenced for what it had written.
     """
     seen: set[str] = set()
+    changed_hands: set[str] = set()
     for number, operation in enumerate(operations):
         if isinstance(operation, Sweep):
             continue
-        if isinstance(operation, Open | Claim | Forget) and operation.session_id in seen:
+        session_id = operation.session_id
+        changes_hands = isinstance(operation, Open | Claim | Forget)
+        if session_id in (seen if changes_hands else changed_hands):
             return number
-        seen.add(operation.session_id)
+        seen.add(session_id)
+        if changes_hands:
+            changed_hands.add(session_id)
     return len(operations)
 
 
