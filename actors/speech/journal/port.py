@@ -111,7 +111,7 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class Forget(msgspec.Struct, frozen=True):
-    """The session is over, and its client knows: nothing of it is kept. `Written` or `Fenced`."""
+    """The session is over, and its client knows: nothing of it is kept. `Written`, also if it is gone, or `Fenced`."""
 
     session_id: str
     epoch: int
@@ -127,7 +127,7 @@ Operation = Open | Claim | Append | Renew | Confirm | Finish | Forget | Sweep
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The session is there. `epoch`: above that of every earlier session of this id that is still known."""
+    """The session is there. `epoch`: above every one that this journal gave before, to whichever session."""
 
     epoch: int
 
@@ -196,10 +196,12 @@ class JournalStore(Protocol):
         """Carry out operations in their order, all or none of them, and answer each.
 
         When it returns, what was written is as durable as `durability` says. A cancelled call may have done it or not.
+        Whoever got no answer may ask the same again: see `ledger`.
 
         Raises:
             JournalUnavailable: none was carried out, or nobody knows; asking again is safe.
             JournalFull: none was carried out: there is no room.
+            JournalDamaged: none was carried out: what is there cannot be read.
         """
         ...
 
