@@ -20,10 +20,8 @@ import msgspec
 
 from bench.scoring import bare_transcripts, word_error_rate
 from bench.speech import Speech, load
-from bench.streaming import Heard, stream
-from transport.app import serving
+from bench.streaming import Heard, server, stream
 from transport.client import SessionFailed
-from transport.settings import Settings
 
 TRAILING_SILENCE = 1.5  # seconds, so that the last utterance ends by itself
 SPREAD = 5.0  # seconds over which the sessions begin
@@ -81,7 +79,7 @@ class _Load:
         self._refused: list[str] = []
 
     async def measure(self) -> Report:
-        async with serving(Settings(), port=0) as app, asyncio.TaskGroup() as tasks:
+        async with server() as app, asyncio.TaskGroup() as tasks:
             for number in range(self._sessions):
                 tasks.create_task(self._session(app.url, number))
         return self._report()

@@ -4,15 +4,17 @@ One loop for each connection receives audio and passes it on to Riva. When a cal
 loop sleeps for twice as long as the last time, and opens a call to the other Riva. Nothing is kept for replay, nothing
 watches for a Riva that has gone silent, and no audio is received while the loop waits.
 
-It speaks as much of `voxtree.v1` as the clients of the measurements need, and prints its address.
+It speaks as much of `voxtree.v1` as the clients of the measurements need, and prints its address. It has no tokens: a
+client that loses its connection has lost its session.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import grpc
@@ -21,6 +23,16 @@ from riva.client.proto import riva_asr_pb2 as pb
 from riva.client.proto.riva_asr_pb2_grpc import RivaSpeechRecognitionStub
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+
+from transport.wire.voxtree_v1_schema import (
+    DoneMessage,
+    ErrorMessage,
+    ReadyConfig,
+    ReadyLimits,
+    ReadyMessage,
+    ServerMessage,
+    TranscriptMessage,
+)
 
 RETRIES = 6
 NAMES = ("primary", "fallback")
@@ -47,30 +59,33 @@ class NaiveServer:
     async def _on_client(self, client: ServerConnection) -> None:
         with suppress(ConnectionClosed):
             start = msgspec.json.decode(await client.recv())
+            await _tell(client, _ready(start["config"]))
             await self._transcribe(client, start["config"])
 
     async def _transcribe(self, client: ServerConnection, config: dict[str, Any]) -> None:
         attempt = 0
+        numbers = count(1)
         while attempt < RETRIES:
             which = attempt % len(self._channels)
             try:
-                await self._one_call(client, config, which)
-                await _tell(client, event="done", position=0, seq=0)
+                await self._one_call(client, config, which, numbers)
+                await _tell(client, DoneMessage(position=0, seq=0))
                 return
             except grpc.aio.AioRpcError as error:
-                await _tell(client, event="error", code=error.code().name, message=error.details(), fatal=False)
+                await _tell(client, _error(error.code().name, error.details() or "", fatal=False))
                 await asyncio.sleep(2**attempt)
                 attempt += 1
-        fatal = {"code": "FAILED", "message": "Speech recognition failed", "action": "none", "fatal": True}
-        await _tell(client, event="error", **fatal)
+        await _tell(client, _error("FAILED", "Speech recognition failed", fatal=True))
 
-    async def _one_call(self, client: ServerConnection, config: dict[str, Any], which: int) -> None:
+    async def _one_call(
+        self, client: ServerConnection, config: dict[str, Any], which: int, numbers: Iterator[int]
+    ) -> None:
         stub = RivaSpeechRecognitionStub(self._channels[which])
         call = stub.StreamingRecognize(_requests(client, config))
         async for response in call:
             for result in response.results:
                 if result.alternatives:
-                    await _tell(client, event="transcript", **_transcript(result), source=NAMES[which])
+                    await _tell(client, _transcript(result, numbers, NAMES[which]))
 
 
 async def _requests(client: ServerConnection, config: dict[str, Any]) -> AsyncIterator[Any]:
@@ -88,12 +103,51 @@ async def _requests(client: ServerConnection, config: dict[str, Any]) -> AsyncIt
         yield pb.StreamingRecognizeRequest(audio_content=message)
 
 
-def _transcript(result: Any) -> dict[str, object]:
-    return {"is_final": result.is_final, "text": result.alternatives[0].transcript.strip()}
+def _ready(config: dict[str, Any]) -> ReadyMessage:
+    asked = ReadyConfig(
+        language=config["language"],
+        encoding="pcm16",
+        sample_rate=config["sample_rate"],
+        channels=1,
+        interim_results=True,
+        word_times=False,
+        punctuate=True,
+        model="",
+    )
+    return ReadyMessage(
+        session_id="naive",
+        resume_token="",
+        epoch=1,
+        position=0,
+        seq=0,
+        resumed=False,
+        config=asked,
+        limits=ReadyLimits(max_chunk_bytes=1 << 20, max_message_bytes=1 << 22, idle_timeout_ms=0),
+        credit=0,
+        resume_window_ms=0,
+        durability="memory",
+    )
 
 
-async def _tell(client: ServerConnection, **event: object) -> None:
-    await client.send(msgspec.json.encode(event).decode())
+def _transcript(result: Any, numbers: Iterator[int], source: str) -> TranscriptMessage:
+    return TranscriptMessage(
+        is_final=result.is_final,
+        seq=next(numbers) if result.is_final else 0,
+        start=0,
+        end=0,
+        text=result.alternatives[0].transcript.strip(),
+        source=source,
+    )
+
+
+def _error(code: str, text: str, *, fatal: bool) -> ErrorMessage:
+    return ErrorMessage(
+        code=code, name=code, category="RIVA", severity="ERROR", message=text, action="none", fatal=fatal, ref=""
+    )
+
+
+async def _tell(client: ServerConnection, message: ServerMessage) -> None:
+    await client.send(msgspec.json.encode(message).decode())
 
 
 if __name__ == "__main__":

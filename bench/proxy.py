@@ -18,6 +18,7 @@ import msgspec
 
 HELD = 256 * 1024  # bytes of one direction that wait here at most, about; then the sender is not read on
 SEGMENT = 1400  # bytes; loopback's 64 KiB make a server's kernel buffer megabytes for a client that reads nothing
+BACKLOG = 4096  # connections that wait to be accepted; thousands come back at once
 TURN = 0.05  # seconds' worth of bytes that a narrow line passes on together
 
 
@@ -45,6 +46,20 @@ class Hole(Enum):
 DIRECT = Line()
 
 
+class Tripwire(msgspec.Struct):
+    """Cuts a connection as soon as the server says something, which arrives or not.
+
+    Attributes:
+        text: what it says.
+        arrives: whether the client still gets it; what it answers then leads nowhere.
+        times: on how many connections, one after the other.
+    """
+
+    text: bytes
+    arrives: bool
+    times: int
+
+
 class Proxy:
     """Passes connections on while it is open.
 
@@ -58,6 +73,7 @@ class Proxy:
         port: where it listens.
         up, down: how bytes travel to the server and to the client, on all connections.
         hole: what is swallowed on connections that are made from now on; None: nothing.
+        tripwire: cuts connections; None: nothing does.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, *, target: int = 0, window: int | None = None) -> None:
@@ -66,6 +82,7 @@ class Proxy:
         self.window = window
         self.up = self.down = DIRECT
         self.hole: Hole | None = None
+        self.tripwire: Tripwire | None = None
         self._host = host
         self._listener: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
@@ -77,7 +94,7 @@ class Proxy:
             OSError: the port cannot be had.
         """
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(self._connected, self._host, self.port)
+        self._listener = await loop.create_server(self._connected, self._host, self.port, backlog=BACKLOG)
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -134,7 +151,7 @@ class _Connection:
     """A client's connection, and the one that leads on to the server."""
 
     def __init__(self, proxy: Proxy, connections: set[_Connection]) -> None:
-        self.up, self.down = _Pipe(lambda: proxy.up), _Pipe(lambda: proxy.down)
+        self.up, self.down = _Pipe(lambda: proxy.up), _Pipe(lambda: proxy.down, self._tripped)
         self.outer = _End(self.up, self.down, self._made, self._lost)
         self.inner_port = 0
         self._proxy = proxy
@@ -152,6 +169,20 @@ class _Connection:
             self._connecting.cancel()
         self.up.abort(reset=reset)
         self.down.abort(reset=reset)
+
+    def _tripped(self, data: bytes) -> bool:
+        """Whether the tripwire cuts this connection now."""
+        wire = self._proxy.tripwire
+        if wire is None or wire.times == 0 or wire.text not in data:
+            return False
+        wire.times -= 1
+        if wire.arrives and self.down.sink is not None:
+            self.down.sink.write(data)
+            self.down.sink.close()
+            self.up.abort(reset=False)
+        else:
+            self.drop()
+        return True
 
     def _made(self) -> None:
         if self._connecting is None:
@@ -188,11 +219,12 @@ class _Connection:
 class _Pipe:
     """One direction: what comes in at the source goes out at the sink when its time has come."""
 
-    def __init__(self, line: Callable[[], Line]) -> None:
+    def __init__(self, line: Callable[[], Line], tripped: Callable[[bytes], bool] = lambda data: False) -> None:
         self.source: asyncio.Transport | None = None
         self.sink: asyncio.Transport | None = None
         self.is_mute = False
         self._line = line
+        self._tripped = tripped
         self._waiting: deque[tuple[float, bytes]] = deque()  # each with the time at which it is due
         self._held = 0  # bytes of them
         self._free_at = 0.0  # when a narrow line has carried what it was given
@@ -204,7 +236,7 @@ class _Pipe:
     def carry(self, data: bytes) -> None:
         """Something came in at the source."""
         line = self._line()
-        if self.is_mute or self.sink is None:
+        if self.is_mute or self.sink is None or self._tripped(data):
             return
         if line == DIRECT and not self._waiting:
             self.sink.write(data)

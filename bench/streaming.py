@@ -1,13 +1,19 @@
-"""A client that streams one recording and remembers when each final came."""
+"""A server, and a client that streams one recording to it and remembers when each final came."""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
 from bench.speech import Speech
-from transport.client import open_session
+from transport.app import App, serving
+from transport.client import Client, Final
+from transport.settings import Journal, Server, Settings
 
 CHUNK_SECONDS = 0.1
 
@@ -24,6 +30,15 @@ class Heard(msgspec.Struct, frozen=True):
     arrived: float
 
 
+@asynccontextmanager
+async def server() -> AsyncGenerator[App, None]:
+    """A server with the embedded recogniser, in this process; its journal goes with it."""
+    with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
+        settings = Settings(server=Server(port=0), journal=Journal(path=str(Path(folder, "journal.db"))))
+        async with serving(settings) as app:
+            yield app
+
+
 async def stream(url: str, speech: Speech, *, realtime: bool, trailing_silence: float = 0.0) -> list[Heard]:
     """Stream a recording; the finals that came back.
 
@@ -35,12 +50,12 @@ async def stream(url: str, speech: Speech, *, realtime: bool, trailing_silence: 
     size = 2 * int(CHUNK_SECONDS * rate)
     chunks = (pcm[start : start + size] for start in range(0, len(pcm), size))
     heard: list[Heard] = []
-    async with open_session(url, encoding="pcm16", sample_rate=rate, language="en-US") as session:
+    async with Client(url).session(sample_rate=rate, live=realtime) as session:
         began = time.perf_counter()
         async for event in session.converse(chunks, pace=CHUNK_SECONDS if realtime else None):
-            if event["event"] == "transcript" and event["is_final"] and event["text"]:
-                first = event["words"][0]["start_ms"] / 1000
-                heard.append(Heard(event["text"], first, event["end"] / rate, time.perf_counter() - began))
+            if isinstance(event, Final) and event.text:
+                first = event.words[0].start_ms / 1000
+                heard.append(Heard(event.text, first, event.end / rate, time.perf_counter() - began))
     return heard
 
 

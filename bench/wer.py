@@ -21,9 +21,8 @@ from pathlib import Path
 
 from bench.scoring import bare_transcripts, word_error_rate
 from bench.speech import Speech, load
-from bench.streaming import transcript_of
-from transport.app import App, serving
-from transport.settings import Settings
+from bench.streaming import server, transcript_of
+from transport.app import App
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +76,7 @@ async def _streamed(
         if sys.stderr.isatty():
             print(f"\r{len(texts)} of {len(speech)} streamed", end="", file=sys.stderr, flush=True)
 
-    async with serving(Settings(), port=0) as app:
+    async with server() as app:
         killing = None if kill_every is None else asyncio.create_task(_kill(app, kill_every, running, kills))
         async with asyncio.TaskGroup() as tasks:
             for index in range(len(speech)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,3 +14,12 @@ from supervisor.testing import virtual_backend
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     """Mark a module's tests with `pytestmark = pytest.mark.anyio`; no sleep in them takes real time."""
     return virtual_backend(request.param)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_state_of_ours_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Servers of the tests, and the processes they start, keep their journals where the tests keep their files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.delenv("STATE_DIRECTORY", raising=False)
+        yield

@@ -14,6 +14,7 @@ from actors.address import Ref
 from actors.hosting import actor_child
 from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
+from actors.speech.keeping import Keeping
 from actors.speech.messages import CacheMessage
 from actors.speech.policies import SERVER_POLICIES
 from actors.speech.ports import RecognitionBackend, Tier
@@ -32,10 +33,11 @@ from transport.cache.similar import SimilarAudio
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
+from transport.journal import make_bodies, make_journal
 from transport.logs import log_event, log_pool_event
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
-from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Settings, SettingsError
+from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ class CannotStart(ExpectedError):
 
 
 class App:
-    """One server: watchdog, recogniser process, backends, sessions, front door, in start order; they stop in reverse.
+    """One server: watchdog, journal, recogniser process, backends, sessions, front door; it stops in reverse order.
 
     Run it with `async with app.tree`.
 
@@ -78,13 +80,16 @@ class App:
         )
         self.pool = self.backends.pool
         self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
+        self.journal = make_journal(settings)
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
+            Keeping(self.journal, make_bodies(settings)),
             max_sessions=settings.session.max_sessions,
             log_seconds=settings.session.log_seconds,
             spool_seconds=settings.session.spool_seconds,
             spool_dir=settings.session.spool_dir,
+            window=settings.session.resume_window,
             actor=self._session_actor,
             cache=self.cache,
         )
@@ -137,13 +142,16 @@ class App:
     def _disguised(self, backend: RivaBackend) -> RecognitionBackend:
         return backend if self.faults is None else FaultyBackend(backend, self.faults)
 
-    def _session_actor(self, record: SessionRecord) -> SessionActor:
-        return SessionActor(record) if self.faults is None else FaultySessionActor(record, self.faults)
+    def _session_actor(self, record: SessionRecord, keeping: Keeping) -> SessionActor:
+        if self.faults is None:
+            return SessionActor(record, keeping)
+        return FaultySessionActor(record, keeping, self.faults)
 
     def _children(self, settings: Settings) -> list[Child]:
         children = [Child(EMBEDDED_NAME, self.embedded.run)] if self.embedded is not None else []
         return [
             Child("watchdog", Watchdog().run),
+            self.journal.child(),
             *children,
             self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
@@ -167,22 +175,22 @@ class App:
 async def serving(
     settings: Settings,
     *,
-    port: int | None = None,
+    private: bool = False,
     listener: Callable[[Event], None] | None = None,
     on_leak: Callable[[list[TreePath]], None] | None = None,
 ) -> AsyncGenerator[App, None]:
     """A server that runs while the context is open.
 
     Args:
-        port: instead of the settings'; 0 lets the system pick one.
+        private: for whoever starts it alone: on any free port of this machine, and with a journal that ends with it.
         listener, on_leak: see `App`.
 
     Raises:
         CannotStart: with what to say to whoever wanted it.
     """
-    if port is not None:
-        server = msgspec.structs.replace(settings.server, port=port)
-        settings = msgspec.structs.replace(settings, server=server)
+    if private:
+        server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
+        settings = msgspec.structs.replace(settings, server=server, journal=Journal(store="memory"))
     app = App(settings, listener, on_leak)
     try:
         async with app.tree:

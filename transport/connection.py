@@ -21,11 +21,11 @@ from actors.speech.errors import (
     UnexpectedError,
 )
 from actors.speech.injection import Faults, Opportunity
-from actors.speech.messages import Audio, Done, Finalize, Problem, Ready, SessionEvent, Stop
+from actors.speech.messages import Acknowledge, Done, Finalize, Problem, Ready, Resume, SessionEvent, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat
 from transport.websocket import ClientSocket
-from transport.wire.intake import Intake, Open, Refuse, Reply, Step
+from transport.wire.intake import Intake, Open, Refuse, Reply, Samples, Step
 from transport.wire.port import Codec, Failed, Limits, Opened, ServerEvent
 
 _log = logging.getLogger(__name__)
@@ -51,8 +51,17 @@ class SessionLink(Protocol):
     async def stop(self) -> None:
         """No more audio: the session gives its remaining finals, then `Done`."""
 
-    def drain(self) -> None:
-        """The server stops: the session gives the words for what it heard, then a fatal `GoingAway`."""
+    def acknowledge(self, seq: int) -> None:
+        """The client has all finals and gaps up to `seq`."""
+
+    def confirmed(self) -> None:
+        """The client that has resumed knows its new token."""
+
+    def delivered(self) -> None:
+        """The client has everything, `Done` included."""
+
+    def drain(self, seconds: float) -> None:
+        """The server stops by then: the session gives the words for what it heard, then a fatal `GoingAway`."""
 
     def disconnected(self) -> None:
         """The connection is over, whoever ended it; nothing more is called."""
@@ -69,6 +78,13 @@ class Sessions(Protocol):
 
         Raises:
             SpeechError: there will be none: `ServerBusy` (with `retry_after`), `SessionInUse`, `GoingAway`.
+        """
+
+    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> SessionLink:
+        """Go on with a session that lost its client, or has one that is out of date. Cancelled, it stays as it was.
+
+        Raises:
+            SpeechError: it cannot be: `ResumeFailed`, or as from `open`.
         """
 
     def ready(self) -> bool:
@@ -115,7 +131,9 @@ class Connection:
         self._audio_format = AudioFormat()
         self._held_up = False  # the session takes no audio just now, so the client may well be silent
         self._stopped = False  # the client has said it will be silent
+        self._unconfirmed = False  # the client has resumed, and it is not known yet whether it knows
         self._draining = False
+        self._drain_seconds = 0.0
         self._refs: dict[str, str] = {}
         self._ending: _Ending | None = None
         self._scope = anyio.CancelScope()
@@ -143,13 +161,14 @@ class Connection:
         elif not self._stopped and now - self._socket.heard_at > self._limits.idle_timeout:
             self._refuse(ClientTimeout(f"nothing was received for {self._limits.idle_timeout:g} s"))
 
-    def drain(self) -> None:
-        """Take no more audio; the connection ends when the words for what was heard are delivered."""
+    def drain(self, seconds: float) -> None:
+        """Take no more audio; the connection ends when the words for what was heard are delivered, or by then."""
         self._draining = True
+        self._drain_seconds = seconds
         if self._link is None:
             self.go_away()
         else:
-            self._link.drain()
+            self._link.drain(seconds)
 
     def go_away(self) -> None:
         """End the connection because the server stops."""
@@ -159,8 +178,11 @@ class Connection:
 
     async def _read(self) -> _Ending:
         while True:
-            for step in self._receive(await self._socket.recv()):
-                if isinstance(step, Audio):
+            message = await self._socket.recv()
+            if self._unconfirmed:
+                self._confirm()
+            for step in self._receive(message):
+                if isinstance(step, Samples):
                     await self._hand_over(step.pcm)
                 elif (ending := await self._carry_out(step)) is not None:
                     return ending
@@ -195,8 +217,11 @@ class Connection:
         match step:
             case Open():
                 await self._open(step)
-            case Audio(pcm):
+            case Samples(pcm):
                 await self._hand_over(pcm)
+            case Acknowledge(seq):
+                if self._link is not None:
+                    self._link.acknowledge(seq)
             case Finalize():
                 if self._link is not None:
                     await self._taken(self._link.finalize())
@@ -218,10 +243,19 @@ class Connection:
         self._audio_format = step.audio
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
-        self._link = await self._taken(self._sessions.open(self.session_id, step.config))
+        if step.resume is None:
+            self._link = await self._taken(self._sessions.open(self.session_id, step.config))
+        else:
+            self._link = await self._taken(self._sessions.resume(self.session_id, step.resume, step.config))
+            self._unconfirmed = True
         self._tasks.start_soon(self._until_end, self._write)
         if self._draining:
-            self._link.drain()
+            self._link.drain(self._drain_seconds)
+
+    def _confirm(self) -> None:
+        self._unconfirmed = False
+        if self._link is not None:
+            self._link.confirmed()
 
     # ---- writing
 
@@ -284,6 +318,8 @@ class Connection:
                 await self._socket.hang_up(ending.code)
             except ConnectionClosed:
                 return
+            if ending.code == _NORMAL and self._link is not None and self._socket.closed_by_both:
+                self._link.delivered()
         self._socket.transport.abort()
 
     def _failed(self, problem: Problem) -> Failed:

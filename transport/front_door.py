@@ -37,6 +37,9 @@ _SESSION_PATH = re.compile(r"/transcribe/([A-Za-z0-9._~-]{1,128})")
 _UNNAMED = "/transcribe"
 _HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
 _LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
+# Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
+# kernel lets whoever is dropped try again after 1, 3, 7, 15 s.
+_BACKLOG = 4096
 _WRITE_BYTES = 16 * 1024  # that may wait in a client's write buffer; then its session keeps what follows
 _MAX_QUEUE = 8  # messages read ahead of us; each may be as large as `max_message_bytes`
 
@@ -165,6 +168,7 @@ class FrontDoor:
                 max_size=self._limits.max_message_bytes,
                 max_queue=_MAX_QUEUE,
                 write_limit=_WRITE_BYTES,
+                backlog=_BACKLOG,
                 logger=library_logger(),
                 create_connection=ClientSocket,
             )
@@ -187,7 +191,7 @@ class FrontDoor:
         self._connections.add(connection)
         try:
             if self._draining:
-                connection.drain()
+                connection.drain(0.0)
             await connection.run()
         finally:
             self._connections.discard(connection)
@@ -206,9 +210,9 @@ class FrontDoor:
     async def _drain(self, server: Server) -> None:
         self._draining = True
         server.close(close_connections=False)
-        for connection in tuple(self._connections):
-            connection.drain()
         in_all = self._settings.shutdown_timeout
+        for connection in tuple(self._connections):
+            connection.drain(in_all)
         with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
             await server.wait_closed()
 

@@ -14,7 +14,19 @@ from actors.speech.injection import check_rates
 from transport.layers import Setting, SettingsError, check, from_environment, from_toml
 from transport.riva.channel import Endpoint
 
-__all__ = ["Cache", "Embedded", "Inject", "Loaded", "Log", "Server", "Session", "Settings", "SettingsError", "load"]
+__all__ = [
+    "Cache",
+    "Embedded",
+    "Inject",
+    "Journal",
+    "Loaded",
+    "Log",
+    "Server",
+    "Session",
+    "Settings",
+    "SettingsError",
+    "load",
+]
 
 PREFIX = "VOXTREE__"  # VOXTREE__SERVER__PORT=9000
 EMBEDDED_NAME = "embedded"  # of the recogniser that comes with voxtree, among the backends
@@ -24,6 +36,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
 Bytes = Annotated[int, msgspec.Meta(ge=320, le=4 * 1024 * 1024)]  # from 10 ms at 16 kHz to what is ever read
 
 
@@ -37,7 +50,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         shutdown_timeout: seconds that running sessions get to end when the server stops.
     """
 
-    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    host: Text = "127.0.0.1"
     port: Port = 8600
     origins: tuple[str, ...] = ()
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
@@ -55,6 +68,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         spool_seconds: audio of live speech held on disk besides, while no backend takes it (2 bytes a sample: 1.9 MB a
             minute at 16 kHz). Past it the oldest is given up, and the client is told by a `gap`. 0: none.
         spool_dir: directory for it; None: the system's for temporary files. Files have no name there.
+        resume_window: seconds for which a session whose client is gone waits for it to come back.
     """
 
     max_sessions: Count | None = None
@@ -62,7 +76,41 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_chunk_bytes: Bytes = 1024 * 1024
     log_seconds: Annotated[float, msgspec.Meta(ge=20, le=3600)] = 60.0
     spool_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 600.0
-    spool_dir: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    spool_dir: Text | None = None
+    resume_window: Seconds = 60.0
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where finals are kept until their client has them, so that it can resume whatever happens here.
+
+    Attributes:
+        store: `sqlite`, a file that all servers of this machine may share; `postgres`, for several machines; `memory`:
+            a session survives its connection, but not this process.
+        path: of the SQLite file; None: `voxtree/journal.db` in $STATE_DIRECTORY, $XDG_STATE_HOME or ~/.local/state.
+        synchronous: `normal`: what is committed survives the process, and a power cut may take the last moments;
+            `full`: it survives that too, and each commit waits for the disk.
+        dsn: PostgreSQL's connection string, `postgresql://USER@HOST/DATABASE`. A secret.
+        dsn_file: a file that holds it instead.
+        text: how words are kept: `plain`, `encrypted` with the key in `key_file`, or `none`: only that there were some,
+            and what the client lacks when it resumes is recognised again.
+        key_file: 32 bytes as base64; `voxtree journal keygen FILE` makes one.
+        ttl: seconds for which sessions that cannot be resumed any more are kept.
+    """
+
+    store: Literal["sqlite", "memory", "postgres"] = "sqlite"
+    path: Text | None = None
+    synchronous: Literal["normal", "full"] = "normal"
+    dsn: Text | None = None
+    dsn_file: Text | None = None
+    text: Literal["plain", "encrypted", "none"] = "plain"
+    key_file: Text | None = None
+    ttl: Annotated[float, msgspec.Meta(ge=0, le=30 * 86400)] = 3600.0
+
+    def __post_init__(self) -> None:
+        if self.store == "postgres" and (self.dsn is None) == (self.dsn_file is None):
+            raise ValueError("store = postgres takes a dsn or a dsn_file, and not both")
+        if self.text == "encrypted" and self.key_file is None:
+            raise ValueError("text = encrypted takes a key_file; `voxtree journal keygen FILE` makes one")
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,6 +175,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     server: Server = Server()
     session: Session = Session()
+    journal: Journal = Journal()
     backends: tuple[Endpoint, ...] = ()
     embedded: Embedded = Embedded()
     cache: Cache = Cache()

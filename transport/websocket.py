@@ -93,6 +93,11 @@ class ClientSocket(SafeToAbort, ServerConnection):
             self._unread, self._stuck_since = unread, now
         return now - self._stuck_since
 
+    @property
+    def closed_by_both(self) -> bool:
+        """The client has answered our close: it has read everything before."""
+        return self.protocol.close_sent is not None and self.protocol.close_rcvd is not None
+
     async def hang_up(self, code: int) -> None:
         """Close, and wait until the client has closed too.
 

@@ -28,6 +28,7 @@ class AudioLog:
         capacity: samples held in memory (2 bytes each).
         spool_capacity: samples held on disk besides, in whole seconds; 0: nothing goes to disk.
         spool_directory: where; None: the system's directory for temporary files.
+        start: position of the first sample that will be appended.
 
     Attributes:
         start: position of the oldest sample held.
@@ -35,19 +36,26 @@ class AudioLog:
     """
 
     def __init__(
-        self, sample_rate: int, capacity: int, *, spool_capacity: int = 0, spool_directory: str | None = None
+        self,
+        sample_rate: int,
+        capacity: int,
+        *,
+        spool_capacity: int = 0,
+        spool_directory: str | None = None,
+        start: int = 0,
     ) -> None:
         self.sample_rate = sample_rate
         self.capacity = capacity
-        self.start = 0
+        self.start = start
         self.ended = False
         self.changed = Signal()  # audio, a mark or the end arrived
         self.released = Signal()  # there is more room
+        self.awaited = False  # what comes next was said already: there is no silence before it
         self.held = False  # there is more audio, and whoever has it waits for room
         self.trouble: SpoolFailed | None = None
         self._most = capacity * SAMPLE_BYTES
         self._memory = bytearray()
-        self._memory_start = 0  # below it, down to `start`, all is in the spool
+        self._memory_start = start  # below it, down to `start`, all is in the spool
         self._stretch = min(sample_rate, max(capacity, 1))  # samples that go to the spool at a time
         self._spool = Spool(self._stretch * SAMPLE_BYTES, spool_capacity // self._stretch, spool_directory)
         self._spool_failed = False
@@ -171,18 +179,18 @@ class Cursor:
 
     def __init__(self, log: AudioLog, position: int) -> None:
         self.position = position
-        self._log = log
+        self.log = log
         self._passed = -1  # the last mark that was taken
 
     @property
     def behind(self) -> int:
         """Samples that wait to be read."""
-        return self._log.end - self.position
+        return self.log.end - self.position
 
     @property
     def at_end(self) -> bool:
         """True when everything was read and no more will come."""
-        return self._log.ended and self.behind == 0 and not self._mark_here()
+        return self.log.ended and self.behind == 0 and not self._mark_here()
 
     def read(self, most: int) -> bytes:
         """Up to `most` samples, never past a mark that was not taken yet.
@@ -190,8 +198,8 @@ class Cursor:
         Raises:
             AudioGone: what comes next was forced out of the log.
         """
-        mark = self._log.next_mark(max(self.position, self._passed + 1))
-        pcm = self._log.read(self.position, most if mark is None else min(most, mark - self.position))
+        mark = self.log.next_mark(max(self.position, self._passed + 1))
+        pcm = self.log.read(self.position, most if mark is None else min(most, mark - self.position))
         self.position += len(pcm) // SAMPLE_BYTES
         return pcm
 
@@ -204,7 +212,7 @@ class Cursor:
 
     async def wait(self) -> None:
         """Sleep until there is something new: audio, a mark, or the end."""
-        await self._log.changed.wait()
+        await self.log.changed.wait()
 
     def _mark_here(self) -> bool:
-        return self._passed < self.position and self._log.next_mark(self.position) == self.position
+        return self._passed < self.position and self.log.next_mark(self.position) == self.position

@@ -130,10 +130,23 @@ _ROWS = (
         "Look at the client's network, or at a client that never reads.",
     ),
     _entry(
+        "CONN_008", "CONN_RESUME_FAILED", _WARNING, Fault.CLIENT,
+        "Your session could not be resumed. What you have stays valid; please start a new one.", Retry.NONE,
+        Action.NEW_SESSION, 4404,
+        "A client asked to resume a session that is unknown, not its, or left for longer than `session.resume_window`.",
+        "Nothing for a single one. If many fail, look whether clients stay away that long, or the journal was lost.",
+    ),
+    _entry(
         "CONN_009", "CONN_SESSION_IN_USE", _WARNING, Fault.CLIENT,
         "This session is already open elsewhere.", Retry.NONE, Action.NEW_SESSION, 4409,
         "A second connection asked for the id of a session that is connected.",
         "Give each session an id of its own (a UUID), or connect to /transcribe and let the server name it.",
+    ),
+    _entry(
+        "CONN_010", "CONN_TAKEN_OVER", _INFO, Fault.CLIENT,
+        "This session goes on in another connection.", Retry.KEEP_FOR_RESUME, Action.NONE, 4409,
+        "The session was resumed by another connection, here or at another server; this one is closed.",
+        "Nothing: clients that lost their connection come back this way before the server has noticed.",
     ),
     _entry(
         "RIVA_001", "RIVA_CONNECTION_FAILED", _CRITICAL, Fault.BACKEND,
@@ -268,6 +281,30 @@ _ROWS = (
         "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
         "Audio that waits for a backend could not be written to disk, or read again; memory alone holds it now.",
         "Make room on the disk of `session.spool_dir`, or choose another directory that the server may write.",
+    ),
+    _entry(
+        "AUDIO_007", "AUDIO_NOT_KEPT", _ERROR, Fault.CLIENT,
+        "Part of the audio could not be transcribed.", Retry.CONTINUE, Action.NONE, None,
+        "A client came back without the audio that was wanted first: it had kept less. The `gap` says which.",
+        "Let clients keep more audio (`ring_seconds` of ours), or look at why they were away for so long.",
+    ),
+    _entry(
+        "JOURNAL_001", "JOURNAL_UNAVAILABLE", _CRITICAL, Fault.US,
+        "Transcription is delayed. Keep talking, the words will follow.", Retry.BACKOFF, Action.NONE, 1013,
+        "The journal's store does not answer, or refuses; finals wait in memory until it takes them.",
+        "Look at the store (`voxtree doctor` tries it): the disk, or the database and the way to it.",
+    ),
+    _entry(
+        "JOURNAL_002", "JOURNAL_FULL", _CRITICAL, Fault.US,
+        "Transcription is delayed. Keep talking, the words will follow.", Retry.BACKOFF, Action.NONE, 1013,
+        "The journal's store has no room; finals wait in memory until it has.",
+        "Make room on the disk of `journal.path` or at the database; `voxtree journal purge` removes what is over.",
+    ),
+    _entry(
+        "JOURNAL_003", "JOURNAL_DAMAGED", _CRITICAL, Fault.CONFIG,
+        "Service temporarily unavailable", Retry.NONE, Action.RETRY, 1013,
+        "What is at `journal.path`, or in the database, is damaged or no journal of this version. It was not changed.",
+        "Move the file away, or name another one, and a new journal is begun; or restore it from a backup.",
     ),
     _entry(
         "UNKNOWN", "UNKNOWN", _CRITICAL, Fault.US,

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from actors.base import handler
 from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.errors import ServerBusy, SpeechError
+from actors.speech.keeping import Keeping
 from actors.speech.messages import SessionMessage
 from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, RecognitionStream, Tier
 from actors.speech.record import SessionRecord, State
@@ -199,8 +200,8 @@ class FaultyStream:
 class FaultySessionActor(SessionActor):
     """A session actor with a defect that shows by chance, when a message was applied to the record."""
 
-    def __init__(self, record: SessionRecord, faults: Faults) -> None:
-        super().__init__(record)
+    def __init__(self, record: SessionRecord, keeping: Keeping, faults: Faults) -> None:
+        super().__init__(record, keeping)
         self._faults = faults
 
     @handler

@@ -72,7 +72,7 @@ class Listening:
         self._number = number
         self._cursor = cursor
         self._on_move = on_move
-        longest = int(LONGEST * record.log.capacity)
+        longest = int(LONGEST * cursor.log.capacity)
         self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now)
         self._patience = _Patience(record)
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
@@ -103,7 +103,7 @@ class Listening:
     def retire(self) -> None:
         """Another stream has taken over: end in order, but report nothing more."""
         self.retired = True
-        self._record.log.changed.notify()
+        self._cursor.log.changed.notify()
 
     def gives_way(self) -> Outcome:
         """The backend will not go on with it. Another stream will, or does already."""
@@ -120,7 +120,7 @@ class Listening:
         await self._stream.finish()
 
     async def _feed(self) -> None:
-        stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._record.log
+        stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._cursor.log
         usual, most = int(CHUNK_SECONDS * self._rate), int(CATCHING_UP_SECONDS * self._rate)
         chunk = most
         while not self._is_at_end():
@@ -136,7 +136,7 @@ class Listening:
             elif cursor.take_mark():
                 hearing.forced(for_length=False)
                 await stream.force_final()
-            elif not log.held and (silence := hearing.silence(anyio.current_time())):
+            elif not (log.held or log.awaited) and (silence := hearing.silence(anyio.current_time())):
                 await stream.send(silence)
                 await self._rest()
             else:
@@ -167,8 +167,8 @@ class Listening:
     def _look(self) -> None:
         """Wake the sender when there is something to do without audio; and look again."""
         now = anyio.current_time()
-        if now >= self._hearing.silence_due or self._record.log.held:
-            self._record.log.changed.notify()
+        if now >= self._hearing.silence_due or self._cursor.log.held:
+            self._cursor.log.changed.notify()
         wait = min(max(self._hearing.silence_due - now, CHUNK_SECONDS), LOOK_SECONDS)
         self._timer = self._timers.after(wait, self._look)
 
@@ -194,7 +194,8 @@ class Listening:
             await self._report(left)
         if self.outcome is None:
             await self._session.send(StreamDrained(self._number, self._cursor.position))
-            self._end(Outcome.ALL_HEARD if self._cursor.at_end else Outcome.NEXT)
+            more = not self._cursor.at_end or self._record.log is not self._cursor.log or self._record.later
+            self._end(Outcome.NEXT if more else Outcome.ALL_HEARD)
 
     async def _report_waiting(self, now: float) -> None:
         while (heard := self._hearing.in_turn(now)) is not None:

@@ -10,6 +10,7 @@ from enum import Enum, auto
 import msgspec
 
 from actors.messages import Message
+from actors.speech.journal.port import Claimed, Durability, Fenced, Refused
 from actors.speech.ports import Recognised, RecognitionConfig, Recollection, Tier, Utterance, Word
 from supervisor.policy import Directive
 
@@ -17,9 +18,13 @@ from supervisor.policy import Directive
 
 
 class Audio(msgspec.Struct, frozen=True, gc=False):
-    """Decoded PCM16 mono at the session's rate: whole samples, two bytes each, little-endian."""
+    """Decoded PCM16 mono at the session's rate: whole samples, two bytes each, little-endian.
+
+    `start` is the session position of the first one: what was there before is not taken twice.
+    """
 
     pcm: bytes
+    start: int
 
 
 class Finalize(msgspec.Struct, frozen=True):
@@ -30,12 +35,98 @@ class Stop(msgspec.Struct, frozen=True):
     """No more audio: give the remaining finals, then `Done`."""
 
 
+class Resume(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client presents that comes back.
+
+    Attributes:
+        token: the last `Ready` had it.
+        seq: of the last final or gap it has; 0: none.
+        end: where that one ended; None: it does not say.
+        oldest: the first sample it can still send; None: all that may be asked of it.
+    """
+
+    token: str
+    seq: int = 0
+    end: int | None = None
+    oldest: int | None = None
+
+
+class Attach(msgspec.Struct, frozen=True):
+    """A client comes back and wants the session; `next_token` is what it needs the next time."""
+
+    client: int
+    resume: Resume
+    next_token: str
+
+
+class Acknowledge(msgspec.Struct, frozen=True):
+    """The client has all finals and gaps up to `seq`."""
+
+    seq: int
+
+
 class ClientGone(msgspec.Struct, frozen=True):
-    """The client's connection ended without `Stop`."""
+    """The connection of this client has ended."""
+
+    client: int
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """The server goes away: give the finals of what was heard so far, then tell the client to reconnect."""
+    """The server goes away in so many seconds: give the finals of what was heard so far, then end."""
+
+    seconds: float
+
+
+# ---- from the journal, and the session's own reminders
+
+
+class Claimable(msgspec.Struct, frozen=True):
+    """What came of a client's claim: its session, under a new epoch, or nothing.
+
+    `epoch` is the one under which it was claimed. `Fenced`: the session had another owner than who claimed it so.
+    """
+
+    client: int
+    epoch: int
+    outcome: Claimed | Refused | Fenced
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """Finals and gaps up to `seq` are in the journal."""
+
+    seq: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """The journal knows that all was said."""
+
+
+class Deposed(msgspec.Struct, frozen=True):
+    """Who owned the session under this epoch does not own it any more."""
+
+    epoch: int
+
+
+class StillUnwritten(msgspec.Struct, frozen=True):
+    """Some time after finals up to `seq` were given to the journal."""
+
+    seq: int
+
+
+class StillSilent(msgspec.Struct, frozen=True):
+    """Some time after this client has come back."""
+
+    client: int
+
+
+class StillAlone(msgspec.Struct, frozen=True):
+    """Some time after the session lost its client; `since` is when."""
+
+    since: float
+
+
+class RenewDue(msgspec.Struct, frozen=True):
+    """The journal is to be told that the session lives."""
 
 
 # ---- from the session's recogniser and its supervisor
@@ -59,6 +150,7 @@ class Cut(Enum):
     NONE = auto()
     TOUCHED = auto()  # it may have been; its other half, if there is one, is heard next
     HELD = auto()  # it may have been, and the next stream can hear it whole
+    LEFT = auto()  # it may have been, and whoever goes on with the session hears it whole
 
 
 class Heard(msgspec.Struct, frozen=True):
@@ -122,6 +214,10 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0  # the number of the last final or gap
     epoch: int = 1
     resumed: bool = False
+    token: str = ""  # a secret: with it the session is resumed
+    window: float = 0.0  # seconds for that, after the connection was lost
+    credit: int = 0  # samples a second that may be sent of kept audio
+    durability: Durability = Durability.MEMORY
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +265,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
 
 
+class GoAway(msgspec.Struct, frozen=True):
+    """The server goes away in so many seconds, and will end the connection before."""
+
+    seconds: float
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An error the client should know of, as its catalogue code. `fatal`: the connection closes after it.
 
@@ -192,8 +294,18 @@ SessionMessage = (
     Audio
     | Finalize
     | Stop
+    | Attach
+    | Acknowledge
     | ClientGone
     | Drain
+    | Claimable
+    | Committed
+    | Finished
+    | Deposed
+    | StillUnwritten
+    | StillSilent
+    | StillAlone
+    | RenewDue
     | StreamOpened
     | Heard
     | StreamDrained
@@ -202,7 +314,7 @@ SessionMessage = (
     | RecogniserDown
     | Recalled
 )
-SessionEvent = Ready | Transcript | Recalled | Gap | Ack | Status | Problem | Done
+SessionEvent = Ready | Transcript | Recalled | Gap | Ack | Status | GoAway | Problem | Done
 
 # ---- to the cache of transcripts
 

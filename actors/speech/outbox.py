@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from actors.speech.errors import SlowConsumer
 from actors.speech.messages import Ack, Done, Problem, SessionEvent, Transcript
@@ -16,7 +17,7 @@ class Outbox:
     """Events in order for one reader. Finals are never dropped; what a newer event makes pointless is.
 
     An interim gives way to the next transcript, an ack to the next ack, whatever lies between them. Beyond `capacity`
-    unread events and words the client is given up as too slow.
+    unread events and words the client is given up as too slow: its last event is that problem.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -28,11 +29,7 @@ class Outbox:
         self._changed = Signal()
 
     def put(self, event: SessionEvent) -> None:
-        """Add an event; after the last one, nothing is added any more.
-
-        Raises:
-            SlowConsumer: the client left `capacity` events and words unread. The outbox then ends with that problem.
-        """
+        """Add an event; after the last one, nothing is added any more."""
         if self.over:
             return
         match event:
@@ -47,6 +44,12 @@ class Outbox:
                 self._end(event)
             case _:
                 self._keep(event)
+
+    def begin(self, events: Iterable[SessionEvent]) -> None:
+        """Put what a client is to be told first: however much it has missed, that does not make it slow."""
+        for event in events:
+            self._capacity += _size(event)
+            self._keep(event)
 
     async def next_event(self) -> SessionEvent:
         """The next event to send; waits for it. Not to be called again after the last one."""
@@ -67,7 +70,7 @@ class Outbox:
     def _keep(self, event: SessionEvent) -> None:
         if self._size >= self._capacity:
             self._end(Problem(code=SlowConsumer.entry.code, fatal=True))
-            raise SlowConsumer(f"{self._capacity} events and words unread")
+            return
         self._number += 1
         self._add(self._number, event)
 

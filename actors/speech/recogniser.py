@@ -89,7 +89,8 @@ class _Life:
                     self._moving = False
                 degraded = self._pool.degraded(lease.backend)
                 opened = StreamOpened(number=number, tier=lease.backend.tier, degraded=degraded)
-                cursor = Cursor(record.log, await self._session.ask(opened))
+                position = await self._session.ask(opened)
+                cursor = Cursor(record.log, position)  # the log as of now: the session may have gone on to another
                 listening = Listening(
                     record, self._session, lease, stream, number, cursor, timers=self._timers, on_move=self._move
                 )

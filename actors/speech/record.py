@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from typing import NamedTuple
 
 from actors.address import Ref
 from actors.speech.audio_log import AudioGone, AudioLog
-from actors.speech.messages import CacheMessage, SessionEvent
-from actors.speech.outbox import Outbox
+from actors.speech.client import Client
+from actors.speech.errors import AudioNotKept
+from actors.speech.messages import Attach, CacheMessage, SessionMessage, Status
 from actors.speech.ports import RecognitionConfig, Utterance
+from actors.speech.publication import Publication
+from actors.speech.session_commands import Command
 from actors.speech.signal import Signal
 from actors.speech.timeline import Timeline
 
@@ -26,14 +30,45 @@ class State(Enum):
     OVER = "over"
 
 
+class Origin(NamedTuple):
+    """Where a session begins for who owns it.
+
+    `epoch` is the owner's, the rest of what others left: the last final's number, where it ended, and the first sample
+    that the client can send (what lies between is lost).
+    """
+
+    epoch: int = 1
+    seq: int = 0
+    end: int = 0
+    audio: int = 0
+
+
+_BEGINNING = Origin()
+
+
 class SessionRecord:
     """Audio, finals and unsent events of one session. The session actor alone writes; every incarnation finds it again.
 
     Attributes:
-        decided: events that follow from what is in the record already, and are not in the outbox yet.
+        epoch: under which the journal takes entries.
+        log: the audio that is heard now.
+        later: audio behind it that does not join it: what lies between was never received.
+        publication: what was decided and is not said yet.
+        in_hand: the message that is being applied.
+        todo: what follows from those that were, and is not done yet.
+        client: the number of the one that is connected; None: there is none.
+        clients: all that have anything to do with the session, by number.
+        claims: those that want the session, while the journal is asked whether they may have it.
         state: how the words are getting on.
+        status: what the client was told of that last, if all is not well.
         degraded: the client was told that a substitute is at work.
-        draining: the session ends because its server does.
+        journal_late: … and that its finals wait for the journal.
+        window: seconds that the session waits for a client …
+        alone_since: … and since when it has none; None: it has one.
+        renewing: the journal was told that the session lives, and has not answered.
+        finishing: … that all was said.
+        draining: the session ends because its server does …
+        cut_at: … and so takes no audio from this position on; None: it has all there is.
         speaking_since: where the words began that the stream shows and that are not final; None: there are none.
         delays: tells when the state becomes `delayed`.
 
@@ -42,6 +77,9 @@ class SessionRecord:
         spool_seconds: … and on disk.
         spool_dir: where on disk; None: the system's directory for temporary files.
         cache: where finals are remembered, and asked for while the words are delayed; None: nowhere.
+        origin: where it begins.
+        window: see above.
+        keeps_words: see `Publication`.
     """
 
     def __init__(
@@ -53,24 +91,58 @@ class SessionRecord:
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
         cache: Ref[CacheMessage] | None = None,
+        origin: Origin = _BEGINNING,
+        window: float = 60.0,
+        keeps_words: bool = True,
     ) -> None:
         self.session_id = session_id
         self.config = config
-        self.log = AudioLog(
-            config.sample_rate,
-            int(log_seconds * config.sample_rate),
-            spool_capacity=int(spool_seconds * config.sample_rate),
-            spool_directory=spool_dir,
-        )
-        self.timeline = Timeline(config.sample_rate)
-        self.outbox = Outbox()
-        self.decided: deque[SessionEvent] = deque()
+        self.epoch = origin.epoch
+        self._capacity = int(log_seconds * config.sample_rate)
+        self._spool_capacity = int(spool_seconds * config.sample_rate)
+        self._spool_directory = spool_dir
+        self.log = self._empty_log(origin.audio)
+        self.later: deque[AudioLog] = deque()
+        self.timeline = Timeline(config.sample_rate, seq=origin.seq, confirmed=origin.end)
+        self.publication = Publication(origin.seq, origin.end, keeps_words=keeps_words)
+        if (gap := self.timeline.gap(origin.audio, AudioNotKept.entry.code)) is not None:
+            self.publication.put(gap)
+        self.in_hand: SessionMessage | None = None
+        self.todo: deque[Command] = deque()
+        self.client: int | None = None
+        self.clients: dict[int, Client] = {}
+        self.claims: dict[int, Attach] = {}
         self.state = State.CONNECTING
+        self.status: Status | None = None
         self.degraded = False
+        self.journal_late = False
+        self.window = window
+        self.alone_since: float | None = None
+        self.renewing = False
+        self.finishing = False
         self.draining = False
+        self.cut_at: int | None = None
         self.speaking_since: int | None = None
         self.cache = cache
         self.delays = Signal()
+
+    @property
+    def intake(self) -> AudioLog:
+        """The log that takes what is received."""
+        return self.later[-1] if self.later else self.log
+
+    def skip(self, position: int) -> None:
+        """What is received next begins at `position`; what lies between will never come."""
+        self.intake.close()
+        self.later.append(self._empty_log(position))
+
+    def next_log(self) -> bool:
+        """Go on to the audio behind what was never received, if there is any."""
+        if not self.later:
+            return False
+        self.log.release(self.log.end)
+        self.log = self.later.popleft()
+        return True
 
     @property
     def delayed(self) -> bool:
@@ -87,3 +159,12 @@ class SessionRecord:
         except AudioGone:
             return None
         return Utterance(pcm, rate, self.config.language)
+
+    def _empty_log(self, start: int) -> AudioLog:
+        return AudioLog(
+            self.config.sample_rate,
+            self._capacity,
+            spool_capacity=self._spool_capacity,
+            spool_directory=self._spool_directory,
+            start=start,
+        )

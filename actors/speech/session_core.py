@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
-from typing import assert_never
 
-import msgspec
-
+from actors.speech.audience import Audience, AudienceMessage
+from actors.speech.audio_log import SAMPLE_BYTES, AudioLog
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.errors import AudioLost, GoingAway, NoBackend, SpeechError, UnexpectedError
+from actors.speech.errors import AudioLost, AudioNotKept, GoingAway, NoBackend, SpeechError, UnexpectedError
 from actors.speech.messages import (
-    Ack,
     Audio,
-    ClientGone,
+    Cut,
     Done,
     Drain,
     Finalize,
+    GoAway,
     Heard,
     Learn,
     NoBackendFree,
     Problem,
     Recalled,
     RecogniserDown,
-    SessionEvent,
     SessionMessage,
     Status,
     StillLost,
@@ -32,8 +30,10 @@ from actors.speech.messages import (
     StreamOpened,
     Transcript,
 )
-from actors.speech.ports import Tier
+from actors.speech.ports import Recognised, Tier
 from actors.speech.record import SessionRecord, State
+from actors.speech.session_commands import Command, Decision, End, Remind, Report, Say, Send
+from actors.speech.timeline import SEAM_SECONDS
 from supervisor.policy import Directive
 
 ACK_SECONDS = 0.5  # how often a talking client learns what it may forget
@@ -79,38 +79,12 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = {
 }
 
 
-class Send(msgspec.Struct, frozen=True):
-    """Put this into the client's outbox."""
-
-    event: SessionEvent
-
-
-class Report(msgspec.Struct, frozen=True):
-    """Let the operator know of an error that the session survives."""
-
-    error: SpeechError
-
-
-class Remind(msgspec.Struct, frozen=True):
-    """Have the session told this in so many seconds."""
-
-    seconds: float
-    message: StillLost
-
-
-class End(msgspec.Struct, frozen=True):
-    """The session is over; nothing follows."""
-
-
-Command = Send | Report | Remind | Learn | End
-
-
 class SessionCore:
     """The rules of one session over its record. A new one may take over the record at any time, also in mid-speech."""
 
     def __init__(self, record: SessionRecord) -> None:
         self._record = record
-        self._log = record.log
+        self._audience = Audience(record)
         self._timeline = record.timeline
         self._rate = record.config.sample_rate
         self._stream = -1  # the number of the stream that speaks
@@ -128,22 +102,27 @@ class SessionCore:
             return (End(),)
         self._move(Cause.RESTARTED)
         self._record.speaking_since = None
-        return self._wait(now)
+        return self._ended_by([*self._audience.begin(now), *self._audience.publish(self._wait(now), now)])
 
     def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
         """What follows from a message at the time `now` (seconds of any steady clock)."""
         if self.state is State.OVER:
             return ()
+        return self._ended_by(self._audience.publish(self._decide(message, now), now))
+
+    def _decide(self, message: SessionMessage, now: float) -> Iterable[Decision]:
+        if self._record.publication.closing and not isinstance(message, AudienceMessage):
+            return ()
         match message:
-            case Audio(pcm):
-                return self._audio(pcm, now)
+            case Audio(pcm, start):
+                return self._audio(pcm, start, now)
             case Heard(number):
                 return self._heard(message, now) if number == self._stream else ()
             case Finalize():
-                self._log.mark()
+                self._record.intake.mark()
                 return ()
             case Stop():
-                self._log.close()
+                self._record.intake.close()
                 return ()
             case StreamOpened():
                 return self._opened(message, now)
@@ -157,29 +136,46 @@ class SessionCore:
                 return self._still_lost(since)
             case Recalled():
                 return self._recalled(message)
-            case Drain():
-                self._record.draining = True
-                self._log.close()
-                return ()
-            case ClientGone():
-                return self._end()
+            case Drain(seconds):
+                return self._drain(seconds)
             case _:
-                assert_never(message)
+                return self._audience.receive(message, now)
+
+    def _ended_by(self, commands: list[Command]) -> list[Command]:
+        if any(isinstance(command, End) for command in commands):
+            self._move(Cause.ENDED)
+        return commands
 
     # ---- the client
 
-    def _audio(self, pcm: bytes, now: float) -> Iterable[Command]:
-        if self._log.ended:
+    def _audio(self, pcm: bytes, start: int, now: float) -> Iterable[Decision]:
+        log = self._record.intake
+        if log.ended:
             return ()  # it was on its way when the client, or the server, said stop
-        self._log.append(pcm)
+        if start > log.end:  # what was before it died with an actor that had it in hand
+            self._record.skip(start)
+            log = self._record.intake
+        elif start < log.end:  # a client that came back is faster than its old connection
+            pcm = pcm[SAMPLE_BYTES * (log.end - start) :]
+        log.append(pcm)
+        log.awaited = False
         commands = self._forced_out(now)
         if now - self._acked_at >= ACK_SECONDS:
-            commands.append(self._ack(now))
+            self._acked_at = now
+            commands.append(Say(self._audience.ack()))
         return commands
+
+    def _drain(self, seconds: float) -> Iterable[Decision]:
+        intake = self._record.intake
+        if not intake.ended:
+            self._record.cut_at = intake.end
+        self._record.draining = True
+        intake.close()
+        return (Say(GoAway(seconds)),)
 
     # ---- the recogniser
 
-    def _opened(self, message: StreamOpened, now: float) -> Iterable[Command]:
+    def _opened(self, message: StreamOpened, now: float) -> Iterable[Decision]:
         commands = self._forced_out(now)
         self._stream = message.number
         self._timeline.stream_opened()
@@ -194,11 +190,12 @@ class SessionCore:
             commands.append(Send(Status(state="streaming", message="The speech service is back.")))
         return commands
 
-    def _heard(self, message: Heard, now: float) -> Iterable[Command]:
+    def _heard(self, message: Heard, now: float) -> Iterable[Decision]:
         result = message.result
         if result.is_final:
             self._record.speaking_since = None
-            final = self._timeline.final(result, sent=message.sent, source=self._tier, cut=message.cut)
+            cut = Cut.LEFT if self._is_cut_off(result) else message.cut
+            final = self._timeline.final(result, sent=message.sent, source=self._tier, cut=cut)
             return self._settled(final, now)
         if not result.text:
             return self._quiet(result.processed, now)
@@ -208,7 +205,12 @@ class SessionCore:
             return ()
         return (Send(self._timeline.interim(result, source=self._tier)),)
 
-    def _quiet(self, heard: int, now: float) -> Iterable[Command]:
+    def _is_cut_off(self, result: Recognised) -> bool:
+        """Whether its last word may go on in the audio that only the next owner of the session will get."""
+        cut_at, words = self._record.cut_at, result.words
+        return cut_at is not None and bool(words) and cut_at - words[-1].end <= SEAM_SECONDS * self._rate
+
+    def _quiet(self, heard: int, now: float) -> Iterable[Decision]:
         position = heard - int(ONSET_SECONDS * self._rate)
         if (
             self._record.speaking_since is not None
@@ -217,42 +219,55 @@ class SessionCore:
             return ()
         return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
 
-    def _drained(self, position: int, now: float) -> Iterable[Command]:
+    def _drained(self, position: int, now: float) -> Iterable[Decision]:
         if self._log.ended and position == self._log.end:
-            done = Done(position=position, seq=self._timeline.seq)
-            return (Send(_problem(GoingAway(), fatal=True) if self._record.draining else done), *self._end())
+            return (*self._rest(position, now), *self._beyond(now))
         heard = position - int(ONSET_SECONDS * self._rate)
         return (*self._settled(self._timeline.silence(heard, self._tier), now), *self._forced_out(now))
 
-    def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Command]:
+    def _rest(self, position: int, now: float) -> Iterable[Decision]:
+        """Settle what is left when all was heard; but not a word that goes on where this server stops listening."""
+        if self._record.cut_at is not None:
+            position -= int(ONSET_SECONDS * self._rate)
+        return self._settled(self._timeline.silence(position, self._tier), now)
+
+    def _beyond(self, now: float) -> Iterable[Decision]:
+        """What follows when all of a log was heard."""
+        if self._record.next_log():
+            return self._forced_out(now, AudioNotKept)
+        if self._record.draining:
+            return (Send(_problem(GoingAway(), fatal=True)),)
+        return (Send(Done(position=self._log.end, seq=self._timeline.seq)),)
+
+    def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Decision]:
         if directive in (Directive.STOP, Directive.ESCALATE):
-            return (Send(_problem(error, fatal=True)), *self._end())
+            return (Send(_problem(error, fatal=True)),)
         return self._lost(error, now)
 
-    def _lost(self, error: Exception, now: float) -> Iterable[Command]:
+    def _lost(self, error: Exception, now: float) -> Iterable[Decision]:
         self._stream = -1
         if self.state in (State.CONNECTING, State.STREAMING):
             return (*self._move(Cause.STREAM_LOST, error), *self._wait(now))
         return self._move(Cause.STREAM_LOST)
 
-    def _still_lost(self, since: float) -> Iterable[Command]:
+    def _still_lost(self, since: float) -> Iterable[Decision]:
         if self.state not in (State.CONNECTING, State.RECOVERING) or since != self._lost_at:
             return ()  # there was a stream in between
         self._record.delays.notify()
         return self._move(Cause.WAITED_LONG, NoBackend())
 
-    def _wait(self, now: float) -> Iterable[Command]:
+    def _wait(self, now: float) -> Iterable[Decision]:
         """There is no stream from now on."""
         self._lost_at = now
         return (Remind(DELAYED_SECONDS, StillLost(now)),)
 
     # ---- the cache
 
-    def _recalled(self, message: Recalled) -> Iterable[Command]:
+    def _recalled(self, message: Recalled) -> Iterable[Decision]:
         wanted = self.state is State.DELAYED and self._record.config.interim_results
         return (Send(message),) if wanted and message.start >= self._timeline.confirmed else ()
 
-    def _learned(self, final: Transcript) -> Iterable[Command]:
+    def _learned(self, final: Transcript) -> Iterable[Decision]:
         """What the cache may learn from a final, before its audio is let go."""
         if self._record.cache is None or not final.words:
             return ()
@@ -262,34 +277,30 @@ class SessionCore:
 
     # ---- what follows
 
-    def _settled(self, final: Transcript | None, now: float) -> Iterable[Command]:
+    @property
+    def _log(self) -> AudioLog:
+        """The one that is heard."""
+        return self._record.log
+
+    def _settled(self, final: Transcript | None, now: float) -> Iterable[Decision]:
         if final is None:
             return ()
         learned = self._learned(final)
         self._log.release(final.end)
-        return (Send(final), self._ack(now), *learned)
+        return (Send(final), *learned)
 
-    def _forced_out(self, now: float) -> list[Command]:
+    def _forced_out(self, now: float, why: type[SpeechError] = AudioLost) -> list[Decision]:
         """Announce what the log could not hold, and why if it knows more."""
-        log, commands = self._log, list[Command]()
+        log, commands = self._log, list[Decision]()
         if log.trouble is not None:
             commands.append(Report(log.trouble))
             log.trouble = None
-        if (gap := self._timeline.gap(log.start)) is not None:
-            lost = AudioLost(f"{(gap.end - gap.start) / self._rate:.1f} s were given up", position=gap.start)
-            commands += Report(lost), Send(gap), self._ack(now)
+        if (gap := self._timeline.gap(log.start, why.entry.code)) is not None:
+            lost = why(f"{(gap.end - gap.start) / self._rate:.1f} s were given up", position=gap.start)
+            commands += Report(lost), Send(gap)
         return commands
 
-    def _ack(self, now: float) -> Command:
-        self._acked_at = now
-        timeline = self._timeline
-        return Send(Ack(durable=timeline.confirmed, received=self._log.end, seq=timeline.seq))
-
-    def _end(self) -> Iterable[Command]:
-        self._move(Cause.ENDED)
-        return (End(),)
-
-    def _move(self, cause: Cause, error: Exception | None = None) -> Iterable[Command]:
+    def _move(self, cause: Cause, error: Exception | None = None) -> Iterable[Decision]:
         """Change the state; an error that explains the new one is told to the client."""
         try:
             self._record.state = TRANSITIONS[self.state, cause]

@@ -1,9 +1,10 @@
-"""All live sessions: opened on request, each a small supervision tree of its own."""
+"""All live sessions: opened and resumed on request, each a small supervision tree of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 import anyio
 
@@ -11,29 +12,38 @@ from actors.address import Ref
 from actors.errors import ActorGone
 from actors.hosting import actor_child
 from actors.mailbox import Mailbox
-from actors.speech.audio_log import SAMPLE_BYTES
-from actors.speech.errors import ServerBusy, SessionInUse, SpeechError, UnexpectedError
+from actors.speech.client import Client
+from actors.speech.errors import (
+    InvalidMessage,
+    ResumeFailed,
+    ServerBusy,
+    SessionInUse,
+    SpeechError,
+    UnexpectedError,
+)
+from actors.speech.journal.port import Claimed
+from actors.speech.keeping import Keeping, new_token
+from actors.speech.link import Link
 from actors.speech.messages import (
-    Audio,
+    Ack,
+    Attach,
     CacheMessage,
     ClientGone,
-    Drain,
-    Finalize,
+    Deposed,
+    Done,
     Problem,
-    Ready,
     RecogniserDown,
+    Resume,
     SessionEvent,
     SessionMessage,
-    Stop,
 )
-from actors.speech.pace import Pace
 from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.recaller import Recaller
 from actors.speech.recogniser import Recogniser
-from actors.speech.record import SessionRecord
-from actors.speech.session import SessionActor
+from actors.speech.record import Origin, SessionRecord
+from actors.speech.session import SessionActor, ready
 from supervisor.reports import ChildEnded, ChildFailed, Event, Exit
 from supervisor.spec import AutoShutdown, Child, Intensity, Restart, Strategy
 from supervisor.tree import Supervisor
@@ -43,112 +53,72 @@ MAILBOX = Mailbox(64)  # over a second of 20 ms frames; a client ahead of that w
 SESSION_BUDGET = Intensity(restarts=20, seconds=10.0)  # a backend that flaps is paced by backoff long before this
 BUSY_RETRY = 5.0  # seconds after which a refused client may find a place
 
+_numbers = count(1)  # of clients
+
 
 class Session:
-    """A client's end of one session: what it sends goes in here, what it is told comes out.
-
-    One task may send while another waits in `next_event`.
-    """
+    """One live session: its record, its actor's address, and who wants it."""
 
     def __init__(self, record: SessionRecord) -> None:
         self.record = record
         self.ref: Ref[SessionMessage] = Ref(PREFIX + record.session_id, MAILBOX)
-        self._pace = Pace()
-        self._untimed = 0  # samples the pace does not know of yet
-        self._beat = record.config.sample_rate // 2  # … and after how many it is told: not the clock for each frame
-        self._sent = record.log.end  # the position after the last sample handed over, be it appended yet or not
-        self._piece = record.config.sample_rate * SAMPLE_BYTES
+        self._over = anyio.Event()
 
-    async def audio(self, pcm: bytes) -> None:
-        """Append PCM16 mono at the session's rate, in pieces of a second at most.
+    async def attach(self, number: int, resume: Resume) -> bool:
+        """Have a client take the session over; False: the session ended before it could say whether it may.
 
-        It waits while the session's memory is full of unsettled audio, if the client is ahead of real time. Live
-        speech cannot be made to wait: it goes to disk, and past the bounds of that the oldest is lost, with a `Gap`.
+        Raises:
+            SpeechError: it may not.
         """
-        if len(pcm) <= self._piece:
-            await self._audio(pcm)
-        else:
-            for start in range(0, len(pcm), self._piece):
-                await self._audio(pcm[start : start + self._piece])
-
-    async def finalize(self) -> None:
-        """End the utterance here."""
-        await self._send(Finalize())
-
-    async def stop(self) -> None:
-        """No more audio; the remaining finals follow, then `Done`."""
-        await self._send(Stop())
-
-    async def next_event(self) -> SessionEvent:
-        """What to tell the client next; the last is `Done` or a fatal `Problem`."""
-        return await self.record.outbox.next_event()
-
-    def drain(self) -> None:
-        """The server goes away: the words for what was heard follow, then a fatal `GoingAway`."""
-        self._tell(Drain())
-
-    def disconnected(self) -> None:
-        """The connection is over, and nothing more is called."""
-        if not self.record.outbox.over:
-            self._tell(ClientGone())
-
-    def recogniser_down(self, down: RecogniserDown) -> None:
-        """The recogniser failed; the session decides what its client should know."""
-        self._tell(down)
-
-    def ended(self, error: SpeechError) -> None:
-        """The session's tree is gone. If it could not say why itself, `error` is the client's last event."""
-        self.ref.close()
-        self.record.outbox.put(Problem(code=error.code, fatal=True))
-        self.record.log.release(self.record.log.end)  # nobody will settle it any more
-        self.record.log.released.notify()  # free whoever waits for room, also where there was nothing left to release
-
-    async def _audio(self, pcm: bytes) -> None:
-        samples = len(pcm) // SAMPLE_BYTES
-        self._untimed += samples
-        if self._untimed >= self._beat:
-            self._pace.sent(self._untimed / self.record.config.sample_rate, anyio.current_time())
-            self._untimed = 0
-        if self._pace.ahead and not self._has_room(samples):
-            await self._room(samples)
-            self._pace.waited(anyio.current_time())
-        self._sent += samples
-        await self._send(Audio(pcm))
-
-    async def _room(self, samples: int) -> None:
-        log = self.record.log
-        log.held = True
+        client = self.record.clients[number]
         try:
-            while not self._has_room(samples):
-                await log.released.wait()
-        finally:
-            log.held = False
+            await self.ref.send(Attach(number, resume, client.token))
+        except ActorGone:
+            return False
+        return await client.answer()
 
-    def _has_room(self, samples: int) -> bool:
-        log = self.record.log
-        if self.ref.depth == 0:
-            self._sent = log.end  # what was handed over is appended, or was lost with a crash
-        return self._sent + samples - log.start <= log.capacity or self._sent <= log.start or self.record.outbox.over
+    async def give_up(self) -> None:
+        """End it: another owner has it."""
+        self.tell(Deposed(self.record.epoch))
+        await self._over.wait()
 
-    async def _send(self, message: SessionMessage) -> None:
-        with suppress(ActorGone):  # the session has ended; its last event, on its way to the client, says why
-            await self.ref.send(message)
-
-    def _tell(self, message: SessionMessage) -> None:
+    def tell(self, message: SessionMessage) -> None:
+        """Tell the session, unless it is gone."""
         with suppress(ActorGone):
             self.ref.tell(message, control=True)
 
+    def left(self, number: int) -> None:
+        """This client's connection is over."""
+        if self.record.clients.pop(number, None) is not None:
+            self.tell(ClientGone(number))
+
+    def ended(self, error: SpeechError) -> None:
+        """The session's tree is gone. If it could not say why itself, `error` is the client's last event."""
+        record = self.record
+        self.ref.close()
+        for number, client in record.clients.items():
+            if number == record.client:
+                client.outbox.put(Problem(code=error.code, fatal=True))
+            else:
+                client.refuse()
+        for log in (record.log, *record.later):
+            log.release(log.end)  # nobody will settle it any more
+            log.released.notify()  # free whoever waits for room, also where there was nothing left to release
+        self._over.set()
+
 
 class Sessions:
-    """Opens sessions below a dynamic supervisor, refuses them past its limit, and tells each what befalls it.
+    """Opens and resumes sessions below a dynamic supervisor, and tells each what befalls it.
 
     Args:
         supervisor: gives the running supervisor that `child` describes.
         pool: where the sessions' recognisers get their backends.
+        keeping: the journal.
         max_sessions: how many may live at the same time; None: as many as the pool has streams for, then.
         log_seconds: unsettled audio a session holds in memory.
         spool_seconds: … and on disk, while no backend takes it.
         spool_dir: where on disk; None: the system's directory for temporary files.
+        window: seconds that a session waits for a client that was lost.
         actor: makes the actor of a session, for each of its lives.
         cache: remembers what was said in finals, and is asked while no backend is left; None: nobody.
     """
@@ -157,23 +127,29 @@ class Sessions:
         self,
         supervisor: Callable[[], Supervisor],
         pool: BackendPool,
+        keeping: Keeping,
         *,
         max_sessions: int | None,
         log_seconds: float,
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
-        actor: Callable[[SessionRecord], SessionActor] = SessionActor,
+        window: float = 60.0,
+        actor: Callable[[SessionRecord, Keeping], SessionActor] = SessionActor,
         cache: Ref[CacheMessage] | None = None,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
+        self._keeping = keeping
         self._max_sessions = max_sessions
         self._log_seconds = log_seconds
         self._actor = actor
         self._spool_seconds = spool_seconds
         self._spool_dir = spool_dir
+        self._window = window
         self._cache = cache
         self._live: dict[str, Session] = {}
+        self._turns: dict[str, _Turns] = {}
+        self._arriving = 0  # sessions that have a place, and do not live yet
 
     def __len__(self) -> int:
         return len(self._live)
@@ -184,33 +160,135 @@ class Sessions:
 
     def ready(self) -> bool:
         """True while a new session would find a place."""
-        return len(self._live) < self._limit()
+        return len(self._live) + self._arriving < self._limit()
 
-    async def open(self, session_id: str, config: RecognitionConfig) -> Session:
+    async def open(self, session_id: str, config: RecognitionConfig) -> Link:
         """Begin a session; its first event is `Ready`.
 
         Raises:
             SessionInUse: a session of this id is connected.
             ServerBusy: all places are taken; `retry_after` says when to try again.
         """
-        if session_id in self._live:
-            raise SessionInUse()
-        if len(self._live) >= (limit := self._limit()):
-            why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
-            raise ServerBusy(why, retry_after=BUSY_RETRY)
-        session = self._live[session_id] = Session(self._record(session_id, config))
-        session.record.outbox.put(Ready(session_id=session_id, config=config))
+        async with self._turn(session_id), self._place(session_id):
+            left = self._live.get(session_id)
+            if left is not None and left.record.client is not None:
+                raise SessionInUse()
+            token = new_token()
+            epoch = await self._keeping.begin(session_id, config, token)
+            if epoch is None:
+                raise SessionInUse()
+            if left is not None:
+                await left.give_up()
+            return await self._start(session_id, config, Origin(epoch=epoch), token)
+
+    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> Link:
+        """Go on with a session; its first event is `Ready`, then comes what the client has missed.
+
+        Args:
+            config: what the client says of it. Its audio has to be as it was.
+
+        Raises:
+            ResumeFailed: there is no such session, any more, or the token is not its.
+            GoingAway: the server stops.
+            ServerBusy: all places are taken, or the journal cannot be asked.
+        """
+        async with self._turn(session_id):
+            session = self._live.get(session_id)
+            if session is not None and (link := await self._take_over(session, resume, config)) is not None:
+                return link
+            return await self._claim(session_id, resume, config)
+
+    # ---- a session that lives here
+
+    async def _take_over(self, session: Session, resume: Resume, config: RecognitionConfig) -> Link | None:
+        _check_audio(session.record.config, config)
+        number, client = next(_numbers), Client(new_token())
+        session.record.clients[number] = client
+        try:
+            if await session.attach(number, resume):
+                return self._link(session, number, client)
+        except BaseException:
+            session.left(number)
+            raise
+        session.left(number)
+        return None
+
+    # ---- a session that the journal knows
+
+    async def _claim(self, session_id: str, resume: Resume, config: RecognitionConfig) -> Link:
+        token = new_token()
+        async with self._place(session_id):
+            claimed = await self._keeping.claim(session_id, resume, token)
+            if claimed is None:
+                raise ResumeFailed()
+            if (session := self._live.get(session_id)) is not None:
+                await session.give_up()  # what its client lacks can only be recognised again
+            try:
+                begun = self._keeping.config(claimed)
+                _check_audio(begun, config)
+                origin = _origin(claimed, resume)
+                missed = self._keeping.events(session_id, claimed.entries)
+                if claimed.position is not None:
+                    return self._finished(session_id, begun, origin, token, [*missed, _done(claimed)])
+                return await self._start(session_id, begun, origin, token, missed)
+            except SpeechError:
+                self._keeping.leave(session_id, claimed.epoch)
+                raise
+
+    def _finished(
+        self, session_id: str, config: RecognitionConfig, origin: Origin, token: str, missed: list[SessionEvent]
+    ) -> Link:
+        """All was said; only the client has not heard it all."""
+        session = Session(self._record(session_id, config, origin))
+        client = Client(token)
+        client.welcome(ready(session.record, token, origin.audio, self._keeping, resumed=True), missed[:-1])
+        client.outbox.put(missed[-1])
+        session.ref.close()
+        return self._link(session, next(_numbers), client)
+
+    # ---- both
+
+    async def _start(
+        self,
+        session_id: str,
+        config: RecognitionConfig,
+        origin: Origin,
+        token: str,
+        missed: Iterable[SessionEvent] | None = None,
+    ) -> Link:
+        session = self._live[session_id] = Session(self._record(session_id, config, origin))
+        record, number, client = session.record, next(_numbers), Client(token)
+        record.client = number
+        record.clients[number] = client
+        first = ready(record, token, origin.audio, self._keeping, resumed=missed is not None)
+        client.welcome(first, missed or ())
+        if missed is not None:  # a client that keeps as much as it can waits for this before it sends
+            client.outbox.put(Ack(durable=origin.end, received=origin.audio, seq=origin.seq))
         try:
             await self._supervisor().start_child(self._tree(session))
         except Exception:
             self._live.pop(session_id, None)
+            self._keeping.forget(session_id, record.epoch)
             raise
         except BaseException:  # cancelled; but the tree is started all the same, so it is told that nobody wants it
-            session.disconnected()
+            session.left(number)
             raise
-        return session
+        return self._link(session, number, client)
 
-    def _record(self, session_id: str, config: RecognitionConfig) -> SessionRecord:
+    def _link(self, session: Session, number: int, client: Client) -> Link:
+        record, first = session.record, client.ready
+        assert first is not None
+        return Link(
+            record,
+            session.ref,
+            client,
+            first,
+            on_confirmed=lambda: self._keeping.confirm(record.session_id, first.epoch),
+            on_disconnected=lambda: session.left(number),
+            on_delivered=lambda: self._keeping.forget(record.session_id, record.epoch),
+        )
+
+    def _record(self, session_id: str, config: RecognitionConfig, origin: Origin) -> SessionRecord:
         return SessionRecord(
             session_id,
             config,
@@ -218,10 +296,39 @@ class Sessions:
             spool_seconds=self._spool_seconds,
             spool_dir=self._spool_dir,
             cache=self._cache,
+            origin=origin,
+            window=self._window,
+            keeps_words=self._keeping.keeps_words,
         )
 
     def _limit(self) -> int:
         return self._pool.capacity if self._max_sessions is None else self._max_sessions
+
+    @asynccontextmanager
+    async def _place(self, session_id: str) -> AsyncGenerator[None, None]:
+        """Hold a place for a session until it lives. One that takes the place of another of its id needs none."""
+        if session_id not in self._live and not self.ready():
+            limit = self._limit()
+            why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
+            raise ServerBusy(why, retry_after=BUSY_RETRY)
+        self._arriving += 1
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+
+    @asynccontextmanager
+    async def _turn(self, session_id: str) -> AsyncGenerator[None, None]:
+        """One at a time opens or resumes a session."""
+        turns = self._turns.setdefault(session_id, _Turns())
+        turns.wanted += 1
+        try:
+            async with turns.lock:
+                yield
+        finally:
+            turns.wanted -= 1
+            if not turns.wanted:
+                del self._turns[session_id]
 
     def _tree(self, session: Session) -> Child:
         record, ref = session.record, session.ref
@@ -235,7 +342,7 @@ class Sessions:
                 *helpers,
                 actor_child(
                     "session",
-                    lambda: self._actor(record),
+                    lambda: self._actor(record, self._keeping),
                     ref=ref,
                     restart=Restart.TRANSIENT,
                     significant=True,
@@ -254,9 +361,37 @@ class Sessions:
             case ChildFailed(path=(*_, tree, "recogniser"), exit=Exit(error=Exception() as error)):
                 directive = SESSION_POLICIES.lookup(error).directive
                 if (session := self._live.get(tree.removeprefix(PREFIX))) is not None:
-                    session.recogniser_down(RecogniserDown(error, directive))
+                    session.tell(RecogniserDown(error, directive))
             case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):
                 if (session := self._live.pop(tree.removeprefix(PREFIX), None)) is not None:
                     session.ended(UnexpectedError())
             case _:
                 pass
+
+
+class _Turns:
+    """Those who want one session id."""
+
+    def __init__(self) -> None:
+        self.lock = anyio.Lock()
+        self.wanted = 0
+
+
+def _origin(claimed: Claimed, resume: Resume) -> Origin:
+    """Where to go on: where the journal ends, or the client's finals, if the journal has lost its own end."""
+    seq, end = claimed.seq, claimed.end
+    if resume.seq > seq:
+        if resume.end is None or resume.end < end:
+            raise ResumeFailed(f"resume.seq {resume.seq} is not known here, and resume.end does not say where it ended")
+        seq, end = resume.seq, resume.end
+    return Origin(epoch=claimed.epoch, seq=seq, end=end, audio=max(end, resume.oldest or 0))
+
+
+def _done(claimed: Claimed) -> Done:
+    assert claimed.position is not None
+    return Done(position=claimed.position, seq=claimed.seq)
+
+
+def _check_audio(begun: RecognitionConfig, said: RecognitionConfig) -> None:
+    if begun.sample_rate != said.sample_rate:
+        raise InvalidMessage(f"config.sample_rate {said.sample_rate}: the session was begun with {begun.sample_rate}")

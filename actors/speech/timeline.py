@@ -20,17 +20,20 @@ KEPT = 1000  # words of one stream against which a late final is compared: over 
 class Timeline:
     """The finals of a session: numbered from 1, each beginning where the one before ended.
 
+    Args:
+        seq, confirmed: of a session that others began: its last final's number, and where that ended.
+
     Attributes:
         confirmed: everything below this sample position is settled; a new stream starts here.
         seq: the last final's number; 0 before the first.
     """
 
-    def __init__(self, sample_rate: int) -> None:
-        self.confirmed = 0
-        self.seq = 0
+    def __init__(self, sample_rate: int, *, seq: int = 0, confirmed: int = 0) -> None:
+        self.confirmed = confirmed
+        self.seq = seq
         self._rate = sample_rate
         self._seam = int(SEAM_SECONDS * sample_rate)
-        self._origin = 0  # where the present stream begins
+        self._origin = confirmed  # where the present stream begins
         self._said: list[Word] = []  # by the present stream
         self._halved: Word | None = None  # the last word, when it may be only the first half of one
         self._held: int | None = None  # where a word begins that the next stream is to hear whole
@@ -59,8 +62,10 @@ class Timeline:
             return None
         last = words[-1] if words else rest
         is_cut = cut is not Cut.NONE and last is not None and last is result.words[-1]
-        if is_cut and cut is Cut.HELD and len(words) > 1:
+        if is_cut and words and (cut is Cut.LEFT or (cut is Cut.HELD and len(words) > 1)):
             self._held, is_cut = words.pop().start, False
+            if not words:
+                return None
         if last is not None:
             self._halved = last if is_cut else None
         self._said += words
@@ -90,14 +95,14 @@ class Timeline:
             return None
         return self._settle(position, "", (), Recognised(is_final=True), source)
 
-    def gap(self, position: int) -> Gap | None:
+    def gap(self, position: int, code: str = AudioLost.entry.code) -> Gap | None:
         """Settle audio up to `position` as lost, for whatever was said in it. None if it is settled."""
         if position <= self.confirmed:
             return None
         start, self.confirmed = self.confirmed, position
         self._lost = position
         self.seq += 1
-        return Gap(seq=self.seq, start=start, end=position, code=AudioLost.entry.code)
+        return Gap(seq=self.seq, start=start, end=position, code=code)
 
     def _settle(self, end: int, text: str, words: tuple[Word, ...], result: Recognised, source: Tier) -> Transcript:
         start, self.confirmed = self.confirmed, end

@@ -113,6 +113,7 @@ def _judged(case: Case, stage: Stage, unplayable: str, trouble: str) -> Outcome:
         not_yet=stage.not_yet,
         unplayable=unplayable,
         trouble=trouble,
+        allows_gaps=case.allows_gaps,
     )
     limits = [
         Check(what, value, 1000 * limit, "ms")

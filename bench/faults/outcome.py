@@ -54,6 +54,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         checks: figures against their limits.
         facts: other figures.
         details: rows of a table of its own, each `right` or not; those that are not are shown.
+        allows_gaps: whether words may be lost if the client is told.
         not_yet: what the case should show and the product does not have.
         unplayable: what this machine lacks to play it; empty: nothing.
         trouble: why it could not be played to its end; empty: it was.
@@ -88,11 +89,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     not_yet: list[str]
     unplayable: str
     trouble: str
+    allows_gaps: bool = False
 
     @property
     def is_sound(self) -> bool:
         """No word lost, doubled or out of place, and the case was played to its end."""
-        return not (self.trouble or self.lost or self.doubled or self.undeclared or self.misordered or self.foreign)
+        return not (self.trouble or any(self._harmed().values()))
 
     @property
     def verdict(self) -> str:
@@ -102,10 +104,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         if self.trouble:
             return f"FAILS: {self.trouble.splitlines()[0]}"
         if not self.is_sound:
-            counted = ("lost", "doubled", "undeclared", "misordered", "foreign")
-            return "FAILS: " + ", ".join(f"{getattr(self, name)} {name}" for name in counted if getattr(self, name))
+            return "FAILS: " + ", ".join(f"{words} {name}" for name, words in self._harmed().items() if words)
         missed = [str(check) for check in self.checks if not check.holds]
         return f"misses: {'; '.join(missed)}" if missed else "holds"
+
+    def _harmed(self) -> dict[str, int]:
+        counted = ("lost", "doubled", "undeclared", "misordered", "foreign")
+        return {name: getattr(self, name) for name in counted if not (name == "lost" and self.allows_gaps)}
 
 
 def outcome(
@@ -120,6 +125,7 @@ def outcome(
     not_yet: Iterable[str] = (),
     unplayable: str = "",
     trouble: str = "",
+    allows_gaps: bool = False,
 ) -> Outcome:
     """The account of some sessions. `strike`: of all of them, or of each."""
     score = total([_NOTHING, *(talk.ledger.score(talk.samples) for talk in talks)])
@@ -150,6 +156,7 @@ def outcome(
         not_yet=list(not_yet),
         unplayable=unplayable,
         trouble=trouble,
+        allows_gaps=allows_gaps,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -52,6 +54,16 @@ class Voxtree:
     async def __aexit__(self, *_: object) -> None:
         await self.process.__aexit__()
 
+    async def end(self, number: signal.Signals) -> int:
+        """Send it a signal, and wait for its end: the exit status, negative if a signal ended it."""
+        self.process.signal(number)
+        return await self.process.ended()
+
+    async def start(self) -> None:
+        """Start it again after its end, at the same port if the settings name one."""
+        await self.process.__aexit__()
+        await self.__aenter__()
+
     @property
     def port(self) -> int:
         """Where clients connect."""
@@ -93,3 +105,9 @@ def toml(backends: Sequence[Mapping[str, object]], settings: Mapping[str, object
         lines += ["[[backends]]", *(f"{name} = {json.dumps(value)}" for name, value in one.items())]
         lines += [f"max_streams = {streams}"] if "max_streams" not in one else []
     return "\n".join(lines) + "\n"
+
+
+def free_port() -> int:
+    """A port that nobody listens on, for a server that is started at it again and again."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

@@ -34,6 +34,11 @@ def recovery(talk: Talk, fault: float, *, since: float | None = None) -> float |
     return arrived - max(since, _owed_since(talk, fault) or since)
 
 
+def resumption(talk: Talk, since: float) -> float | None:
+    """Seconds from some time until the client had its session again; None: it never had."""
+    return next((heard.at - since for heard in talk.heard if heard.event == "resumed" and heard.at >= since), None)
+
+
 def delays(talk: Talk) -> list[float]:
     """How long after it had been said each word was first seen."""
     times = ((talk.sent_at(word), shown) for word, shown in talk.shown.items())

@@ -2,40 +2,61 @@
 
 block SECONDS   the event loop stands still for so long
 tasks           prints how many asyncio tasks there are
+die             the next time that words are in the journal and have not been sent, the process kills itself
 
 When there is no more input it ends. Session actors fail on purpose: those of sessions called storm-… after every
-message, those of sessions called commit-… after every message that settled words.
+message, those of sessions called commit-… whenever words are in the journal and have not been sent.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
 import time
 from contextlib import suppress
+from typing import ClassVar
 
 import transport.app
 from actors.base import handler
-from actors.speech.messages import SessionMessage
+from actors.speech.messages import Gap, SessionMessage, Transcript
 from actors.speech.session import SessionActor
+from actors.speech.session_commands import Command, Say
 from transport.cli import serve
 from transport.cli.common import loaded_settings
 from transport.logs import configure
 
 
 class FrailSessionActor(SessionActor):
-    """A session actor that fails by the name of its session."""
+    """A session actor that fails by the name of its session, and takes the process with it if it is told to."""
+
+    dies = False  # having committed
+    _crashed: ClassVar[set[tuple[str, int]]] = set()  # sessions, and the numbers of the words that each crashed with
 
     @handler
     def receive(self, message: SessionMessage) -> int:
         """See `SessionActor.receive`."""
-        before = self._record.timeline.seq
         settled = super().receive(message)
-        name = self._record.session_id.partition("-")[0]
-        if name == "storm" or (name == "commit" and self._record.timeline.seq > before):
+        if self._record.session_id.startswith("storm-"):
             raise RuntimeError("a failpoint")
         return settled
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Say(Transcript(is_final=True) | Gap() as committed):
+                self._fail(committed.seq)
+        super()._do(command)
+
+    def _fail(self, seq: int) -> None:
+        """Final number `seq` is in the journal, and not sent yet."""
+        if FrailSessionActor.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        words = (self._record.session_id, seq)
+        if words[0].startswith("commit-") and words not in self._crashed:
+            self._crashed.add(words)
+            raise RuntimeError("a failpoint")
 
 
 async def obey(orders: asyncio.StreamReader) -> None:
@@ -46,6 +67,8 @@ async def obey(orders: asyncio.StreamReader) -> None:
                 time.sleep(float(seconds))  # noqa: ASYNC251  (that is what it is for)
             case ["tasks"]:
                 print(len(asyncio.all_tasks()), flush=True)
+            case ["die"]:
+                FrailSessionActor.dies = True
 
 
 async def _main(args: argparse.Namespace) -> None:

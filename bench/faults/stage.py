@@ -7,13 +7,14 @@ import itertools
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from bench.faults.outcome import Check, Strike
 from bench.faults.players import COMMAND_LINE, Voxtree, pair, toml
-from bench.faults.recovery import delays, percentile, switches
-from bench.faults.talk import CHUNK_SECONDS, Talk
+from bench.faults.recovery import delays, percentile, resumption, switches
+from bench.faults.talk import CHUNK_SECONDS, KEEP_SECONDS, Talk
 from bench.processes import Process
 from bench.proxy import Proxy
 from bench.riva import CodedSpeech, Plan, RivaProcess
@@ -34,9 +35,15 @@ class Unplayable(ExpectedError):
 
 
 class Clock:
-    """The time while clients speak."""
+    """The time while clients speak.
 
-    def __init__(self, spread: float, seconds: float) -> None:
+    Attributes:
+        talks: the clients.
+        seconds: how long each speaks.
+    """
+
+    def __init__(self, talks: Sequence[Talk], spread: float, seconds: float) -> None:
+        self.talks = talks
         self._last_began = time.monotonic() + spread
         self.seconds = seconds
 
@@ -113,7 +120,8 @@ class Stage:
         """
         self.tell("starting voxtree")
         path = self.folder / f"voxtree-{next(_numbers)}.toml"
-        path.write_text(toml(backends, {"session.max_sessions": 2 * self.sessions, **(settings or {})}, self.sessions))
+        usual = {"session.max_sessions": 2 * self.sessions, "journal.path": str(path.with_suffix(".db"))}
+        path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions))
         arguments = ("serve", "--config", str(path)) if module == COMMAND_LINE else ("--config", str(path))
         voxtree = Voxtree(*arguments, module=module, environment=environment or {})
         return await self._stack.enter_async_context(voxtree)
@@ -145,6 +153,8 @@ class Stage:
         spread: float | None = None,
         pace: float | None = CHUNK_SECONDS,
         patience: float = PATIENCE,
+        keep: float = KEEP_SECONDS,
+        give_up_after: float | None = None,
     ) -> AsyncGenerator[Clock, None]:
         """Clients speak while the body runs, and until they have been told all.
 
@@ -154,13 +164,15 @@ class Stage:
             name: what their session ids begin with.
             spread: seconds over which they begin.
             patience: seconds after the end of speech that the last words may take.
+            keep, give_up_after: see `Talk`.
         """
-        talks = [self._talk(words) for _ in range(self.sessions if sessions is None else sessions)]
+        make = partial(Talk, keep=keep, give_up_after=give_up_after, live=pace is not None)
+        talks = [make(self.coded(words)) for _ in range(self.sessions if sessions is None else sessions)]
         if counts:
             self.talks += talks
         seconds = max((talk.speech.samples / talk.speech.rate for talk in talks), default=0.0)
         spread = min(SPREAD, seconds / 4) if spread is None else spread
-        clock = Clock(spread, seconds)
+        clock = Clock(talks, spread, seconds)
         self.tell(f"{len(talks)} clients speak for {seconds + spread:.0f} s")
         running = [
             asyncio.create_task(
@@ -202,12 +214,24 @@ class Stage:
         usual, most = percentile(late, 50) or 0.0, percentile(late, 99) or 0.0
         self.check("added delay p99", 1000 * (most - usual), 1000 * seconds, "ms")
 
+    def limit_resume(self, seconds: float) -> None:
+        """Let each session be resumed in so many seconds, since it was possible again; when all have ended."""
+        assert self.strike is not None
+        since = self.strike.since
+        took = [each for talk in self.talks if (each := resumption(talk, since)) is not None]
+        self.check("sessions that were not resumed", len(self.talks) - len(took), 0)
+        self.check("resume p99", 1000 * (percentile(took, 99) or 0.0), 1000 * seconds, "ms")
+        self.facts["resume p50, ms"] = 1000 * (percentile(took, 50) or 0.0)
+        self.facts["resume max, ms"] = 1000 * (percentile(took, 100) or 0.0)
+        self.check("finals and gaps that do not tile", sum(talk.holes for talk in self.talks), 0)
+
     def limit_switches(self, most: float) -> None:
         """Let no client's source change more often; when all have ended."""
         self.check("changes of source", max(map(switches, self.talks), default=0), most)
 
-    def _talk(self, words: int | None) -> Talk:
-        return Talk(self._speech(self.words if words is None else words, next(_numbers) % TAGS or 1))
+    def coded(self, words: int | None = None) -> CodedSpeech:
+        """Speech that nobody else has. `words`: how many, if not as many as usual."""
+        return self._speech(self.words if words is None else words, next(_numbers) % TAGS or 1)
 
     def _speech(self, words: int, tag: int = 0) -> CodedSpeech:
         return CodedSpeech(words=words, tag=tag, utterance=UTTERANCE, pause=PAUSE)

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import re
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from bench.riva import CodedSpeech, Ledger
-from transport.client import SessionFailed, open_session
-from transport.client.session import ClientSession
+from transport.client import (
+    Ack,
+    Done,
+    Final,
+    Gap,
+    GoingAway,
+    Interim,
+    Problem,
+    Ready,
+    Reconnecting,
+    Session,
+    SessionFailed,
+    SpeechEvent,
+    Status,
+)
+from transport.client.core import ClientCore
+from transport.client.dialling import Dialler
+from transport.wire.voxtree_v1_schema import StartConfig
 
 CHUNK_SECONDS = 0.1  # of audio in a message
+KEEP_SECONDS = 60.0  # of audio that a client keeps
 READ_SECONDS = 1.0  # of audio that are made at a time
 _LAST_WORD = re.compile(r"w(\d{1,8})(?:t\d+)?$")
 
@@ -24,8 +41,8 @@ class Heard(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         at: when, by `time.monotonic`.
-        event: what: `status`, `interim`, `final`, `gap`, `error`, `done`.
-        code: a status's state, an error's code, a transcript's source.
+        event: what: `status`, `interim`, `final`, `gap`, `error`, `reconnecting`, `resumed`, `goaway`, `done`.
+        code: a status's state, an error's code, a transcript's source, why a connection was lost.
         reach: the highest number of a word in a transcript; -1: there is none.
     """
 
@@ -40,6 +57,9 @@ class Talk:
 
     Args:
         speech: what it says; its words are counted from 0.
+        keep: seconds of audio kept for a lost connection.
+        give_up_after: seconds without a connection; None: as the client library does.
+        live: what is kept may be dropped, as of speech.
 
     Attributes:
         ledger: the account of the words.
@@ -48,18 +68,45 @@ class Talk:
         heard: what it was told, in order.
         shown: when each word was first seen in a transcript, by number.
         failure: why the session ended early; None: it was told all.
+        action: what it was told to do then.
         unsettled: samples that the server held at most, by its own acks.
+        settled: where the last final or gap ended, in samples.
+        holes: finals and gaps that did not begin where the one before ended.
+        gaps: what it was told is lost, in samples.
+        on_ack: called with each ack.
+        is_silent: says nothing from now on, and not that it stops either.
     """
 
-    def __init__(self, speech: CodedSpeech) -> None:
+    def __init__(
+        self,
+        speech: CodedSpeech,
+        *,
+        keep: float = KEEP_SECONDS,
+        give_up_after: float | None = None,
+        live: bool = True,
+    ) -> None:
         self.speech = speech
+        self.core = ClientCore(
+            StartConfig(encoding="pcm16", sample_rate=speech.rate, channels=1),
+            frame_bytes=2,
+            sample_rate=speech.rate,
+            live=live,
+            keep=keep,
+            give_up_after=give_up_after,
+        )
         self.ledger = Ledger(speech)
         self.began: float | None = None
         self.sent: list[float] = []
         self.heard: list[Heard] = []
         self.shown: dict[int, float] = {}
         self.failure: str | None = None
+        self.action = ""
         self.unsettled = 0
+        self.settled = 0
+        self.holes = 0
+        self.gaps: list[tuple[int, int]] = []
+        self.on_ack: Callable[[Talk, Ack], None] = lambda talk, ack: None
+        self.is_silent = False
         self._reach = -1
 
     async def run(self, url: str, *, limit: float, wait: float = 0.0, pace: float | None = CHUNK_SECONDS) -> None:
@@ -75,14 +122,22 @@ class Talk:
         try:
             async with (
                 asyncio.timeout(limit),
-                open_session(url, encoding="pcm16", sample_rate=self.speech.rate, language="en-US") as session,
+                Session(self.core, Dialler(url)) as session,
             ):
                 self.began = time.monotonic()
                 await self._converse(session, pace)
         except SessionFailed as failed:
+            self.action = failed.action
             self._fail(failed.code or "connection lost")
         except TimeoutError:
             self._fail("no end in time")
+
+    def twin(self) -> Talk:
+        """Another client that knows all that this one does, and believes it is the session's only one."""
+        watcher, self.on_ack = self.on_ack, lambda talk, ack: None
+        twin = copy.deepcopy(self)
+        twin.on_ack = self.on_ack = watcher
+        return twin
 
     @property
     def samples(self) -> int:
@@ -98,7 +153,7 @@ class Talk:
     def _chunk(self) -> int:
         return round(CHUNK_SECONDS * self.speech.rate)
 
-    async def _converse(self, session: ClientSession, pace: float | None) -> None:
+    async def _converse(self, session: Session, pace: float | None) -> None:
         speaking = asyncio.create_task(self._speak(session, pace))
         try:
             async for event in session:
@@ -107,37 +162,54 @@ class Talk:
             speaking.cancel()
             await asyncio.wait({speaking})
 
-    async def _speak(self, session: ClientSession, pace: float | None) -> None:
-        began = time.monotonic()
-        size = 2 * self._chunk
-        for second in self.speech.chunks(READ_SECONDS):
-            for start in range(0, len(second), size):
+    async def _speak(self, session: Session, pace: float | None) -> None:
+        said = len(self.sent)
+        began = time.monotonic() - said * (pace or 0.0)
+        size, second = 2 * self._chunk, round(READ_SECONDS * self.speech.rate)
+        for position in range(said * self._chunk, self.speech.samples, second):
+            audio = self.speech.read(position, second)
+            for start in range(0, len(audio), size):
                 if pace is not None:
                     await asyncio.sleep(began + (len(self.sent) + 1) * pace - time.monotonic())
-                await session.audio(second[start : start + size])
+                if self.is_silent:
+                    return
+                await session.send(audio[start : start + size])
                 self.sent.append(time.monotonic())
-        await session.stop()
+        session.stop()
 
-    def _take(self, event: Mapping[str, Any]) -> None:
+    def _take(self, event: SpeechEvent) -> None:
         now = time.monotonic()
         match event:
-            case {"event": "transcript", "text": text, "is_final": is_final}:
-                reach = self._show(text, now)
-                self.heard.append(Heard(now, "final" if is_final else "interim", event.get("source", ""), reach))
-                if is_final:
-                    starts = [word["start_ms"] * self.speech.rate // 1000 for word in event.get("words", ())]
-                    self.ledger.final(text, starts)
-            case {"event": "ack", "received": received, "durable": durable}:
+            case Interim(text=text, source=source):
+                self.heard.append(Heard(now, "interim", source, self._show(text, now)))
+            case Final(start=start, end=end, text=text, source=source, words=words):
+                self._tile(start, end)
+                self.heard.append(Heard(now, "final", source, self._show(text, now)))
+                self.ledger.final(text, [word.start_ms * self.speech.rate // 1000 for word in words])
+            case Ack(received=received, durable=durable):
                 self.unsettled = max(self.unsettled, received - durable)
-            case {"event": "status", "state": state}:
+                self.on_ack(self, event)
+            case Status(state=state):
                 self.heard.append(Heard(now, "status", state))
-            case {"event": "gap", "start": start, "end": end}:
-                self.heard.append(Heard(now, "gap", event.get("code", "")))
+            case Gap(start=start, end=end, code=code):
+                self._tile(start, end)
+                self.gaps.append((start, end))
+                self.heard.append(Heard(now, "gap", code))
                 self.ledger.gap(start, end)
-            case {"event": "error", "code": code}:
+            case Problem(code=code):
                 self.heard.append(Heard(now, "error", code))
-            case {"event": "done"}:
+            case Reconnecting(reason=reason):
+                self.heard.append(Heard(now, "reconnecting", reason))
+            case Ready(resumed=True):
+                self.heard.append(Heard(now, "resumed"))
+            case GoingAway(code=code):
+                self.heard.append(Heard(now, "goaway", code))
+            case Done():
                 self.heard.append(Heard(now, "done"))
+
+    def _tile(self, start: int, end: int) -> None:
+        self.holes += start != self.settled
+        self.settled = end
 
     def _show(self, text: str, now: float) -> int:
         match = _LAST_WORD.search(text)

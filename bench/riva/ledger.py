@@ -70,6 +70,10 @@ class Ledger:
         """The client was told that the audio between two sample positions is lost."""
         self._gaps.append((start, end))
 
+    def came(self, word: int) -> bool:
+        """Whether the word of this number came in a final."""
+        return word in self._came
+
     def score(self, samples: int | None = None) -> Score:
         """The account so far. `samples`: how many were sent, if not all."""
         sent = self._sent(self._speech.samples if samples is None else samples)

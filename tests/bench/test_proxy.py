@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from bench.proxy import Line, Proxy
+from bench.proxy import Line, Proxy, Tripwire
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 10.0  # seconds; nothing here takes one
@@ -240,3 +240,30 @@ async def test_a_black_hole_swallows_old_and_new_connections_until_it_is_healed(
                 healed.write(b"b")
                 assert await healed.read_all(1) == b"b"
     assert b"".join(server.got) == b"ab"
+
+
+@pytest.mark.parametrize(("arrives", "read"), [(True, b"ready"), (False, b"")])
+async def test_a_tripwire_cuts_as_many_connections_as_it_is_told(
+    server: EchoServer, proxy: Proxy, arrives: bool, read: bytes
+) -> None:
+    proxy.tripwire = Tripwire(b"ready", arrives=arrives, times=1)
+    async with connected(proxy) as client:
+        client.write(b"ready")
+        assert await client.read() == read
+        assert await client.read() == b""
+    async with connected(proxy) as client:
+        client.write(b"ready")
+        assert await client.read_all(5) == b"ready"
+
+
+async def test_a_network_that_was_away_is_back_at_the_same_port(server: EchoServer, proxy: Proxy) -> None:
+    async with connected(proxy) as client:
+        await server.until_connected(1)
+        await proxy.close()
+        assert await client.read() == b""
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", proxy.port)
+    await proxy.open()
+    async with connected(proxy) as client:
+        client.write(b"a")
+        assert await client.read_all(1) == b"a"

@@ -14,7 +14,13 @@ import anyio
 import msgspec
 
 from actors.speech.errors import BackendStalled, SpeechError
+from actors.speech.journal.body import Bodies
+from actors.speech.journal.journal import Journal
+from actors.speech.journal.memory import MemoryStore
+from actors.speech.journal.port import JournalStore
+from actors.speech.keeping import Keeping
 from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from supervisor.spec import Child
 
 RATE = 1000  # of no real recording, but positions are positions, and these are few
 WORD = RATE // 5  # samples of a word
@@ -247,3 +253,9 @@ class FakeStream:
     def _tell(self, results: list[Recognised]) -> None:
         for result in results:
             self._results.send_nowait(result)
+
+
+def in_memory(store: JournalStore | None = None, bodies: Bodies | None = None) -> tuple[Keeping, Child]:
+    """A journal for sessions, in memory unless said otherwise, and the child that runs it."""
+    journal = Journal(store or MemoryStore(clock=anyio.current_time))
+    return Keeping(journal, bodies or Bodies()), journal.child()

@@ -15,14 +15,15 @@ from actors.speech.errors import (
     SpeechError,
     StreamLost,
 )
+from actors.speech.link import Link
 from actors.speech.messages import Done, Problem, SessionEvent, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig, Tier
-from actors.speech.sessions import Session, Sessions
+from actors.speech.sessions import Sessions
 from supervisor.reports import ChildFailed, Event
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
-from tests.speech.fakes import RATE, FakeBackend, speech
+from tests.speech.fakes import RATE, FakeBackend, in_memory, speech
 
 FRAME = RATE // 10 * 2  # bytes of 100 ms
 SPEECH = b"".join(speech(first, 12) for first in range(1, 97, 12))  # 28 s, an utterance each 3.5 s
@@ -53,7 +54,7 @@ class Mortal(FakeBackend):
 class Hearing:
     """What one client is told, and when."""
 
-    def __init__(self, session: Session, pcm: bytes) -> None:
+    def __init__(self, session: Link, pcm: bytes) -> None:
         self.session = session
         self.pcm = pcm
         self.events: list[tuple[float, SessionEvent]] = []
@@ -116,9 +117,10 @@ class Running:
 async def running(*backends: FakeBackend) -> AsyncGenerator[Running, None]:
     events: list[PoolEvent] = []
     pool = BackendPool(backends, listener=events.append)
-    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=None, log_seconds=60.0)
+    keeping, journal = in_memory()
+    sessions = Sessions(lambda: tree.value("sessions"), pool, keeping, max_sessions=None, log_seconds=60.0)
     tree_events: list[Event] = []
-    tree = Supervisor([Child("pool", pool.run), sessions.child()], on_event=tree_events.append)
+    tree = Supervisor([journal, Child("pool", pool.run), sessions.child()], on_event=tree_events.append)
     async with tree:
         yield Running(pool, sessions, events, tree_events)
 

@@ -28,7 +28,7 @@ from actors.speech.ports import RecognitionBackend
 from actors.speech.sessions import Sessions
 from supervisor.testing import virtual_backend
 from supervisor.tree import Supervisor
-from tests.speech.fakes import FakeBackend, speech
+from tests.speech.fakes import FakeBackend, in_memory, speech
 from tests.speech.test_sessions import CONFIG, converse, words
 
 RETRIED = [code for code in OPPORTUNITIES if CATALOGUE[code].retry in (Retry.NOW, Retry.BACKOFF, Retry.RATE_LIMIT)]
@@ -43,9 +43,10 @@ def always(code: str) -> Faults:
 
 
 def test_all_can_be_injected_but_what_only_the_server_itself_can_know() -> None:
-    ends_of_connections = {"CONN_002", "CONN_006", "CONN_007", "CONN_009"}
-    ends_of_patience = {"RIVA_013", "AUDIO_004", "AUDIO_006"}
-    assert set(CATALOGUE) - set(OPPORTUNITIES) == ends_of_connections | ends_of_patience
+    ends_of_connections = {"CONN_002", "CONN_006", "CONN_007", "CONN_008", "CONN_009", "CONN_010"}
+    ends_of_patience = {"RIVA_013", "AUDIO_004", "AUDIO_006", "AUDIO_007"}
+    stores = {"JOURNAL_001", "JOURNAL_002", "JOURNAL_003"}
+    assert set(CATALOGUE) - set(OPPORTUNITIES) == ends_of_connections | ends_of_patience | stores
 
 
 @pytest.mark.parametrize("code", OPPORTUNITIES)
@@ -128,14 +129,16 @@ def test_the_rates_in_force_can_be_shown() -> None:
 
 @asynccontextmanager
 async def running(faults: Faults, *backends: RecognitionBackend) -> AsyncGenerator[Sessions, None]:
+    keeping, journal = in_memory()
     sessions = Sessions(
         lambda: tree.value("sessions"),
         BackendPool([FaultyBackend(backend, faults) for backend in backends]),
+        keeping,
         max_sessions=10,
         log_seconds=60.0,
-        actor=lambda record: FaultySessionActor(record, faults),
+        actor=lambda record, keeping: FaultySessionActor(record, keeping, faults),
     )
-    tree = Supervisor([sessions.child()])
+    tree = Supervisor([journal, sessions.child()])
     async with tree:
         yield sessions
 
@@ -201,10 +204,10 @@ async def test_an_actor_that_crashes_with_every_message_ends_its_session_in_a_pl
     assert events[-1] == Problem(code="UNKNOWN", fatal=True)
 
 
-@pytest.mark.parametrize("end", [lambda session: session.disconnected(), lambda session: session.drain()])
+@pytest.mark.parametrize("end", [lambda session: session.disconnected(), lambda session: session.drain(10.0)])
 async def test_the_message_that_ends_a_session_is_not_one_to_crash_with(end: Callable[[object], None]) -> None:
     backend = FakeBackend()
     async with running(Faults({"UNKNOWN": 0.5}, random=random.Random(1).random), backend) as sessions:
         end(await sessions.open("s1", CONFIG))
-        await anyio.sleep(60)
+        await anyio.sleep(100)
         assert (len(sessions), backend.live) == (0, 0)

@@ -13,6 +13,7 @@ from actors.base import Actor, handler
 from actors.hosting import actor_child
 from actors.mailbox import Mailbox
 from actors.speech.errors import ConnectionFailed, SpeechError
+from actors.speech.link import Link
 from actors.speech.messages import (
     CacheMessage,
     Done,
@@ -26,10 +27,10 @@ from actors.speech.messages import (
 )
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig, Recollection, Utterance
-from actors.speech.sessions import Session, Sessions
+from actors.speech.sessions import Sessions
 from actors.speech.signal import Signal
 from supervisor.tree import Supervisor
-from tests.speech.fakes import RATE, FakeBackend, speech
+from tests.speech.fakes import RATE, FakeBackend, in_memory, speech
 
 LOUD = 1000  # words of smaller numbers would be silence to an ear that goes by loudness
 PAUSE = RATE  # samples, a second
@@ -86,14 +87,17 @@ class World:
         self.learned: dict[tuple[str, ...], str] = {}
         self.asked: list[Utterance] = []
         ref: Ref[CacheMessage] = Ref("cache", Mailbox(16))
+        keeping, journal = in_memory()
         self.sessions = Sessions(
             lambda: tree.value("sessions"),
             BackendPool([FakeBackend(fail=self._fail)]),
+            keeping,
             max_sessions=10,
             log_seconds=60.0,
             cache=ref,
         )
         children = [
+            journal,
             Supervisor.child("cache", [actor_child("index", lambda: cache(self.learned, self.asked), ref=ref)]),
             self.sessions.child(),
         ]
@@ -113,7 +117,7 @@ async def world(cache: type[PerfectCache] = PerfectCache) -> AsyncGenerator[Worl
 class Client:
     """Speaks in real time and keeps what it is told."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Link) -> None:
         self.session = session
         self.events: list[SessionEvent] = []
         self._told = Signal()

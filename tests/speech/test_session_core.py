@@ -12,11 +12,15 @@ from actors.speech.messages import (
     Audio,
     CacheMessage,
     ClientGone,
+    Committed,
     Cut,
+    Deposed,
     Done,
     Drain,
     Finalize,
+    Finished,
     Gap,
+    GoAway,
     Heard,
     Learn,
     NoBackendFree,
@@ -26,6 +30,7 @@ from actors.speech.messages import (
     SessionEvent,
     SessionMessage,
     Status,
+    StillLost,
     Stop,
     StreamDrained,
     StreamOpened,
@@ -33,7 +38,8 @@ from actors.speech.messages import (
 )
 from actors.speech.ports import Recognised, RecognitionConfig, Tier, Utterance, Word
 from actors.speech.record import SessionRecord, State
-from actors.speech.session_core import Command, End, Remind, Report, Send, SessionCore
+from actors.speech.session_commands import Command, End, Finish, Remind, Report, Say, Write
+from actors.speech.session_core import SessionCore
 from supervisor.policy import Directive
 
 RATE = 16000
@@ -60,20 +66,23 @@ class Scene:
 
     def tell(self, *messages: SessionMessage) -> list[SessionEvent | End]:
         """The events the client gets, and `End`; what the session wants for itself is kept aside."""
-        commands = [command for message in messages for command in self.core.receive(message, self.now)]
-        return self.said(commands)
+        return [event for message in messages for event in self.said(self.core.receive(message, self.now))]
 
     def said(self, commands: Iterable[Command]) -> list[SessionEvent | End]:
-        """What the client is told; the rest goes to `reports`, `reminders` and `learned`."""
+        """What the client is told, by a journal that answers at once; the rest goes to `reports`, `reminders`, …"""
         told: list[SessionEvent | End] = []
         for command in commands:
             match command:
-                case Send(event):
+                case Say(event):
                     told.append(event)
+                case Write(entries):
+                    told += self.tell(Committed(entries[-1].seq))
+                case Finish():
+                    told += self.tell(Finished())
                 case Report(error):
                     self.reports.append(str(error))
                 case Remind():
-                    self.reminders.append(command)
+                    self.reminders += [command] if isinstance(command.message, StillLost) else []
                 case Learn():
                     self.learned.append(command)
                 case End():
@@ -90,7 +99,7 @@ class Scene:
         return self.tell(Heard(number, result, self.record.log.end, cut))
 
     def speak(self, seconds: float) -> list[SessionEvent | End]:
-        return self.tell(Audio(bytes(int(seconds * RATE) * 2)))
+        return self.tell(Audio(bytes(int(seconds * RATE) * 2), self.record.intake.end))
 
     def open(self, number: int = 1, **facts: object) -> list[SessionEvent | End]:
         return self.tell(StreamOpened(**{"number": number, "tier": Tier.PRIMARY, "degraded": False, **facts}))  # type: ignore[arg-type]
@@ -212,7 +221,7 @@ def test_a_final_is_learned_with_the_audio_from_just_before_its_first_word() -> 
     scene.record.cache = CACHE
     scene.open()
     pcm = b"".join(number.to_bytes(2, "little") for number in range(3 * RATE))
-    scene.tell(Audio(pcm))
+    scene.tell(Audio(pcm, 0))
     scene.heard(final("hello", 0.5, 1.8))
     audio = pcm[2 * int(0.4 * RATE) : 2 * int(1.8 * RATE)]
     assert scene.learned == [Learn(Utterance(audio, RATE, "en-US"), "hello")]
@@ -313,16 +322,21 @@ def test_stop_is_done_when_the_last_words_were_heard() -> None:
     scene.speak(1.0)
     assert scene.tell(Stop()) == []
     assert scene.record.log.ended
-    assert scene.tell(StreamDrained(1, RATE)) == [Done(position=RATE, seq=0), End()]
+    assert scene.tell(StreamDrained(1, RATE)) == [
+        Transcript(is_final=True, seq=1, start=0, end=RATE, text=""),
+        Ack(durable=RATE, received=RATE, seq=1),
+        Done(position=RATE, seq=1),
+        End(),
+    ]
     assert scene.core.state is State.OVER
-    assert scene.tell(Audio(b"\0\0"), Stop(), ClientGone()) == []
+    assert scene.tell(Audio(b"\0\0", scene.record.intake.end), Stop(), ClientGone(1)) == []
 
 
 def test_audio_after_stop_is_not_heard() -> None:
     scene = Scene()
     scene.open()
     scene.tell(Stop())
-    assert scene.tell(Audio(b"\0\0")) == []
+    assert scene.tell(Audio(b"\0\0", scene.record.intake.end)) == []
     assert scene.record.log.end == 0
 
 
@@ -330,7 +344,7 @@ def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect(
     scene = Scene()
     scene.open()
     scene.speak(1.0)
-    assert scene.tell(Drain(), Audio(b"\0\0")) == []
+    assert scene.tell(Drain(10.0), Audio(b"\0\0", scene.record.intake.end)) == [GoAway(10.0)]
     said = scene.heard(final("bye", 0.2, 0.6)) + scene.tell(StreamDrained(1, RATE))
     assert said[-2:] == [Problem(code="CONN_006", fatal=True), End()]
 
@@ -345,10 +359,6 @@ def test_a_defect_is_told_without_its_text() -> None:
     scene = Scene()
     told = scene.tell(RecogniserDown(KeyError("/secret/path"), Directive.ESCALATE))
     assert told == [Problem(code="UNKNOWN", fatal=True), End()]
-
-
-def test_a_client_that_left_ends_its_session() -> None:
-    assert Scene().tell(ClientGone()) == [End()]
 
 
 def test_finalize_marks_the_place_for_the_recogniser() -> None:
@@ -434,7 +444,7 @@ def test_a_new_incarnation_knows_what_the_client_was_told() -> None:
 
 def test_a_new_incarnation_of_a_draining_session_still_asks_to_reconnect() -> None:
     scene = Scene()
-    scene.tell(Drain())
+    scene.tell(Drain(10.0))
     restart(scene)
     scene.open(1)
     assert scene.tell(StreamDrained(1, 0)) == [Problem(code="CONN_006", fatal=True), End()]
@@ -442,5 +452,5 @@ def test_a_new_incarnation_of_a_draining_session_still_asks_to_reconnect() -> No
 
 def test_a_new_incarnation_of_a_session_that_is_over_ends() -> None:
     scene = Scene()
-    scene.tell(ClientGone())
+    scene.tell(Deposed(scene.record.epoch))
     assert restart(scene) == [End()]

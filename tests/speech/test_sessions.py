@@ -21,14 +21,17 @@ from actors.speech.errors import (
     SpeechError,
     StreamLost,
 )
+from actors.speech.journal.body import Bodies
+from actors.speech.journal.port import JournalStore
+from actors.speech.link import Link
 from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, Status, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
-from actors.speech.sessions import Session, Sessions
+from actors.speech.sessions import Sessions
 from supervisor.spec import Child
 from supervisor.testing import virtual_backend
 from supervisor.tree import Supervisor
-from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, speech
+from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, in_memory, speech
 from tests.speech.spools import open_spools
 
 CONFIG = RecognitionConfig(sample_rate=RATE)
@@ -37,29 +40,35 @@ FRAME = RATE // 10 * 2  # bytes of 100 ms
 
 @asynccontextmanager
 async def running(
-    *backends: FakeBackend, max_sessions: int = 100, spool_seconds: float = 0.0
+    *backends: FakeBackend,
+    max_sessions: int = 100,
+    spool_seconds: float = 0.0,
+    store: JournalStore | None = None,
+    bodies: Bodies | None = None,
 ) -> AsyncGenerator[Sessions, None]:
     pool = BackendPool(backends)
+    keeping, journal = in_memory(store, bodies)
     sessions = Sessions(
         lambda: tree.value("sessions"),
         pool,
+        keeping,
         max_sessions=max_sessions,
         log_seconds=60.0,
         spool_seconds=spool_seconds,
     )
-    tree = Supervisor([Child("pool", pool.run), sessions.child()])
+    tree = Supervisor([journal, Child("pool", pool.run), sessions.child()])
     async with tree:
         yield sessions
 
 
-async def talk(session: Session, pcm: bytes, pace: float = 0.1) -> None:
+async def talk(session: Link, pcm: bytes, pace: float = 0.1) -> None:
     for start in range(0, len(pcm), FRAME):
         await session.audio(pcm[start : start + FRAME])
         await anyio.sleep(pace)
     await session.stop()
 
 
-async def told(session: Session) -> list[SessionEvent]:
+async def told(session: Link) -> list[SessionEvent]:
     """Everything the client is told until the session is over."""
     events: list[SessionEvent] = []
     while not events or not (isinstance(events[-1], Done) or (isinstance(events[-1], Problem) and events[-1].fatal)):
@@ -67,7 +76,7 @@ async def told(session: Session) -> list[SessionEvent]:
     return events
 
 
-async def converse(session: Session, pcm: bytes, pace: float = 0.1) -> list[SessionEvent]:
+async def converse(session: Link, pcm: bytes, pace: float = 0.1) -> list[SessionEvent]:
     events: list[SessionEvent] = []
 
     async def listen() -> None:
@@ -95,7 +104,7 @@ def states(events: list[SessionEvent]) -> list[str]:
     return [event.state for event in events if isinstance(event, Status)]
 
 
-async def until_said(session: Session, text: str) -> list[SessionEvent]:
+async def until_said(session: Link, text: str) -> list[SessionEvent]:
     """What the client is told until these words are final."""
     events: list[SessionEvent] = []
     while words(events) != text:
@@ -109,7 +118,9 @@ async def test_a_session_says_every_word_and_is_done() -> None:
         session = await sessions.open("s1", CONFIG)
         events = await converse(session, speech(1, 4) + speech(5, 3))
         assert len(sessions) == 0
-    assert events[0] == Ready(session_id="s1", config=CONFIG)
+    first = events[0]
+    assert isinstance(first, Ready)
+    assert (first.session_id, first.config, first.position, first.resumed) == ("s1", CONFIG, 0, False)
     assert [final.text for final in finals(events)] == ["1 2 3 4", "5 6 7"]
     assert isinstance(events[-1], Done)
     assert backend.live == 0
@@ -255,7 +266,7 @@ async def test_a_session_that_ends_leaves_nothing_on_disk() -> None:
             await anyio.sleep(1.0)
         assert len(open_spools()) == len(before) + 1
         session.disconnected()
-        await anyio.sleep(1.0)
+        await anyio.sleep(61.0)
         assert len(open_spools()) == len(before)
 
 
@@ -326,13 +337,15 @@ async def test_a_silence_that_no_backend_reports_does_not_stop_a_client_for_ever
     assert words(events) == "1 2 3 4 5 6"
 
 
-async def test_a_client_that_leaves_frees_its_place_and_its_stream() -> None:
+async def test_a_client_that_stays_away_frees_its_place_and_its_stream() -> None:
     backend = FakeBackend()
     async with running(backend, max_sessions=1) as sessions:
         session = await sessions.open("s1", CONFIG)
         await session.audio(speech(1, 3))
         session.disconnected()
-        await anyio.sleep(1)
+        await anyio.sleep(59)
+        assert (len(sessions), backend.live) == (1, 1)
+        await anyio.sleep(2)
         assert (len(sessions), backend.live) == (0, 0)
         await sessions.open("s1", CONFIG)
 
@@ -360,8 +373,9 @@ async def test_sessions_past_the_limit_or_of_a_taken_name_are_refused() -> None:
 
 async def test_without_a_limit_there_are_as_many_sessions_as_working_backends_have_streams() -> None:
     pool = BackendPool([FakeBackend("a", room=2), FakeBackend("b", room=1)])
-    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=None, log_seconds=60.0)
-    tree = Supervisor([sessions.child()])
+    keeping, journal = in_memory()
+    sessions = Sessions(lambda: tree.value("sessions"), pool, keeping, max_sessions=None, log_seconds=60.0)
+    tree = Supervisor([journal, sessions.child()])
     async with tree:
         await sessions.open("s1", CONFIG)
         pool.drain("a")
@@ -378,9 +392,9 @@ async def test_without_a_limit_there_are_as_many_sessions_as_working_backends_ha
 async def test_a_session_that_drains_says_its_last_words_and_asks_to_reconnect() -> None:
     async with running(FakeBackend()) as sessions:
         session = await sessions.open("s1", CONFIG)
-        await session.audio(speech(1, 3, pause=0))
+        await session.audio(speech(1, 3, pause=RATE // 10))
         await anyio.sleep(0.1)
-        session.drain()
+        session.drain(10.0)
         events = await told(session)
     assert words(events) == "1 2 3"
     assert events[-1] == Problem(code="CONN_006", fatal=True)

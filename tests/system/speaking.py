@@ -8,7 +8,7 @@ from typing import Any
 
 from transport.audio.wav_file import read_wav
 from transport.cli.recording import RECORDING, SENTENCES
-from transport.client import open_session
+from transport.client import Client, Final, SpeechEvent
 
 PCM = b"".join(read_wav(RECORDING).chunks())
 RATE = read_wav(RECORDING).format.sample_rate
@@ -27,12 +27,12 @@ async def converse(
     audio: bytes = PCM,
     *,
     realtime: bool = False,
-    on_event: Callable[[dict[str, Any]], None] = lambda event: None,
+    on_event: Callable[[SpeechEvent], None] = lambda event: None,
     **config: Any,
-) -> list[dict[str, Any]]:
+) -> list[SpeechEvent]:
     """Send audio, as fast as the server takes it or in real time, stop, and return all events."""
-    events = []
-    async with open_session(url, **{"sample_rate": RATE, **config}) as session:
+    events: list[SpeechEvent] = []
+    async with Client(url).session(**{"sample_rate": RATE, **config}) as session:
         async for event in session.converse(chunks(audio), pace=CHUNK_SECONDS if realtime else None):
             events.append(event)
             on_event(event)
@@ -44,5 +44,5 @@ def chunks(audio: bytes) -> Iterator[bytes]:
     return (audio[start : start + size] for start in range(0, len(audio), size))
 
 
-def finals(events: list[dict[str, Any]]) -> Iterator[str]:
-    return (event["text"] for event in events if event["event"] == "transcript" and event["is_final"])
+def finals(events: list[SpeechEvent]) -> Iterator[str]:
+    return (event.text for event in events if isinstance(event, Final))

@@ -13,13 +13,12 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.system.speaking import PCM, RATE, SAID, chunks, converse, finals, words
 from transport.cli.recording import RECORDING, SENTENCES
-from transport.client import SessionFailed, open_session
+from transport.client import Ack, Client, ConnectionLost, GoingAway, SpeechEvent
 
 VOXTREE = [sys.executable, "-m", "transport.cli.main"]
 TIMEOUT = 60  # seconds for a command that should take a few; only a hang gets there
@@ -151,8 +150,9 @@ def test_a_wrong_setting_gets_one_sentence(tmp_path: Path) -> None:
 async def test_a_server_that_injects_errors_says_so_before_anything_else_happens() -> None:
     async with server("--inject", "RIVA_005:0.01,AUDIO_003:0.5", "--set", "inject.seed=1") as (process, _):
         assert process.stdout is not None
-        lines = [(await process.stdout.readline()).decode() for _ in range(2)]
-    assert lines[1] == (
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+    assert lines[1] == "journal        sqlite: sessions survive lost connections and the death of this process\n"
+    assert lines[2] == (
         "INJECTED       AUDIO_003 at 0.5 for each message of a client that holds audio,"
         " RIVA_005 at 0.01 for each second of audio that a backend is sent\n"
     )
@@ -165,23 +165,44 @@ def test_an_error_that_cannot_be_injected_gets_one_sentence() -> None:
     assert done.stderr.count("\n") == 1
 
 
+async def test_a_server_whose_output_nobody_reads_any_more_stops_all_the_same() -> None:
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *VOXTREE, "serve", "--port", "0", stdout=subprocess.PIPE, stderr=write, start_new_session=True
+    )
+    os.close(write)
+    try:
+        assert process.stdout is not None
+        while b"try this" not in await process.stdout.readline():
+            assert process.returncode is None
+        os.close(read)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 async def test_a_signal_lets_a_session_have_its_last_words(number: signal.Signals) -> None:
-    async with server() as (process, url), open_session(url, sample_rate=RATE) as session:
-        heard: list[dict[str, Any]] = []
+    async with server() as (process, url), Client(url, give_up_after=0.5).session(sample_rate=RATE) as session:
+        heard: list[SpeechEvent] = []
         for chunk in chunks(PCM[: 2 * 4 * RATE]):
-            await session.audio(chunk)
+            await session.send(chunk)
 
         async def listen() -> None:
+            signalled = False
             async for event in session:
                 heard.append(event)
-                if event["event"] == "ack" and event["received"] == 4 * RATE and not signalled:
-                    signalled.append(os.killpg(process.pid, number))
+                if isinstance(event, Ack) and event.received == 4 * RATE and not signalled:
+                    signalled = True
+                    os.killpg(process.pid, number)
 
-        signalled: list[None] = []
-        with pytest.raises(SessionFailed, match="restarting") as ended:
+        with pytest.raises(ConnectionLost):  # there is no next server
             await listen()
-        assert (ended.value.code, ended.value.action) == ("CONN_006", "reconnect")
+        assert any(isinstance(event, GoingAway) for event in heard)
         assert words(*finals(heard))[: len(words(SENTENCES[0]))] == words(SENTENCES[0])
         async with asyncio.timeout(TIMEOUT):
             assert await process.wait() == 0

@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 from tests.system.speaking import PCM, RATE, SAID, converse, finals, words
 from transport.app import App, serving
 from transport.audio.g711 import ALAW, MULAW
-from transport.client import SessionFailed, open_session
+from transport.client import Client, Done, Final, Interim, SessionFailed, SpeechEvent, Status
 from transport.settings import Embedded, Inject, Session, Settings
 
 SETTINGS = Settings(session=Session(max_sessions=4), embedded=Embedded(max_streams=4))
@@ -25,7 +25,7 @@ SETTINGS = Settings(session=Session(max_sessions=4), embedded=Embedded(max_strea
 
 @pytest.fixture
 async def app() -> AsyncGenerator[App, None]:
-    async with serving(SETTINGS, port=0) as app:
+    async with serving(SETTINGS, private=True) as app:
         yield app
 
 
@@ -37,11 +37,11 @@ def resampled(rate: int) -> Any:
 async def test_every_word_comes_back_with_its_time(app: App) -> None:
     events = await converse(app.url)
     assert words(*finals(events)) == SAID
-    spoken = [event for event in events if event["event"] == "transcript" and event["is_final"] and event["text"]]
-    times = [time for event in spoken for word in event["words"] for time in (word["start_ms"], word["end_ms"])]
+    spoken = [event for event in events if isinstance(event, Final) and event.text]
+    times = [time for event in spoken for word in event.words for time in (word.start_ms, word.end_ms)]
     assert times == sorted(times)
-    assert [event["seq"] for event in spoken] == [1, 2, 3, 4]
-    assert events[-1] == {"event": "done", "position": len(PCM) // 2, "seq": 4}
+    assert [event.seq for event in spoken] == [1, 2, 3, 4]
+    assert events[-1] == Done(position=len(PCM) // 2, seq=5)  # the last one, without a text, settles the silence
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,8 @@ async def test_other_encodings_rates_and_stereo_are_understood(
     heard = words(*finals(events))
     wrong = sum(word not in heard for word in SAID)
     assert wrong <= (3 if rate == 8000 else 0), heard  # the telephone's band costs this small model a word or two
-    assert events[-1]["position"] == len(samples) // channels
+    assert isinstance(events[-1], Done)
+    assert events[-1].position == len(samples) // channels
 
 
 def _encoded(samples: Any, encoding: str) -> bytes:
@@ -74,8 +75,8 @@ async def test_a_recogniser_killed_in_mid_sentence_costs_no_word(app: App) -> No
     assert app.embedded is not None
     killed: list[int] = []
 
-    def kill_in_the_second_sentence(event: dict[str, Any]) -> None:
-        if event["event"] == "transcript" and not event["is_final"] and event["start"] > 0 and not killed:
+    def kill_in_the_second_sentence(event: SpeechEvent) -> None:
+        if isinstance(event, Interim) and event.start > 0 and not killed:
             assert app.embedded is not None
             assert app.embedded.pid is not None
             killed.append(app.embedded.pid)
@@ -85,17 +86,17 @@ async def test_a_recogniser_killed_in_mid_sentence_costs_no_word(app: App) -> No
     assert killed
     assert app.embedded.pid not in killed
     assert words(*finals(events)) == SAID
-    assert [event["state"] for event in events if event["event"] == "status"][-1] == "streaming"
+    assert [event.state for event in events if isinstance(event, Status)][-1] == "streaming"
 
 
 async def test_streams_that_break_by_chance_every_few_seconds_cost_no_word(caplog: pytest.LogCaptureFixture) -> None:
     inject = Inject(rates={"RIVA_005": 0.2, "RIVA_001": 0.1}, seed=2)
-    async with serving(msgspec.structs.replace(SETTINGS, inject=inject), port=0) as app:
+    async with serving(msgspec.structs.replace(SETTINGS, inject=inject), private=True) as app:
         events = await converse(app.url)
     assert words(*finals(events)) == SAID
     injected = [record.getMessage() for record in caplog.records if record.getMessage().startswith("injected into ")]
     assert injected
-    assert {event["state"] for event in events if event["event"] == "status"} >= {"recovering", "streaming"}
+    assert {event.state for event in events if isinstance(event, Status)} >= {"recovering", "streaming"}
 
 
 async def test_sessions_past_the_limit_are_told_so_and_the_others_lose_nothing(app: App) -> None:
@@ -130,10 +131,11 @@ async def test_a_wav_header_at_the_start_is_understood_without_a_start_message(a
 
 
 async def test_finalize_gives_the_sentence_so_far_without_waiting_for_silence(app: App) -> None:
-    async with open_session(app.url, sample_rate=RATE) as session:
-        await session.audio(PCM[: 2 * 2 * RATE])
-        await session.finalize()
+    async with Client(app.url).session(sample_rate=RATE) as session:
+        await session.send(PCM[: 2 * 2 * RATE])
+        session.finalize()
         async for event in session:
-            if event["event"] == "transcript" and event["is_final"]:
+            if isinstance(event, Final):
                 break
-    assert set(words(event["text"])) & set(SAID)
+    assert isinstance(event, Final)
+    assert set(words(event.text)) & set(SAID)

@@ -18,7 +18,7 @@ NOWHERE = (Endpoint(name="nowhere", address="127.0.0.1:1"),)
 @pytest.mark.anyio
 async def test_audio_that_waits_goes_to_the_directory_of_the_settings(tmp_path: Path) -> None:
     wanted = Session(log_seconds=20.0, spool_seconds=10.0, spool_dir=str(tmp_path))
-    async with serving(Settings(backends=NOWHERE, session=wanted), port=0) as app:
+    async with serving(Settings(backends=NOWHERE, session=wanted), private=True) as app:
         session = await app.sessions.open("s", RecognitionConfig(sample_rate=8000))
         for _ in range(25):
             session.record.log.append(bytes(2 * 8000))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import pytest
 
@@ -13,7 +11,7 @@ from actors.speech.utterances import Utterances
 from tests.system.speaking import PCM, RATE, chunks
 from transport.app import App, serving
 from transport.cli.recording import SENTENCES
-from transport.client import open_session
+from transport.client import Ack, Client, Final, Interim, SpeechEvent, Status
 from transport.riva.channel import Endpoint
 from transport.settings import Cache, Settings
 
@@ -36,24 +34,26 @@ async def learn_sentences(app: App) -> None:
 @pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_client_whose_words_are_delayed_is_shown_what_was_said_in_similar_audio() -> None:
-    told: list[dict[str, Any]] = []
-    async with serving(Settings(backends=NOWHERE, cache=Cache(enabled=True)), port=0) as app:
+    told: list[SpeechEvent] = []
+    async with serving(Settings(backends=NOWHERE, cache=Cache(enabled=True)), private=True) as app:
         await learn_sentences(app)
-        async with open_session(app.url, sample_rate=RATE) as session:
+        async with Client(app.url).session(sample_rate=RATE) as session:
             for chunk in chunks(PCM[: len(PCM) // 2 * 2] + bytes(2 * RATE)):
-                await session.audio(chunk)
+                await session.send(chunk)
             with anyio.fail_after(30.0):
                 async for event in session:
                     told.append(event)
-                    if sum(one["event"] == "transcript" for one in told) == len(SENTENCES):
+                    if sum(isinstance(one, Interim | Final) for one in told) == len(SENTENCES):
                         break
-    states = [event["state"] for event in told if event["event"] == "status"]
-    recalled = [event for event in told if event["event"] == "transcript"]
+    states = [event.state for event in told if isinstance(event, Status)]
+    recalled = [event for event in told if isinstance(event, Interim | Final)]
     assert states == ["recovering", "delayed"]
-    assert [event["text"] for event in recalled] == list(SENTENCES)
+    assert [event.text for event in recalled] == list(SENTENCES)
     for event in recalled:
-        assert (event["is_final"], event["seq"], event["source"]) == (False, 0, "cache")
-        assert 0.9 < event["similarity"] <= 1.0
-    starts = [event["start"] / RATE for event in recalled]
+        assert isinstance(event, Interim)
+        assert event.source == "cache"
+        assert event.similarity is not None
+        assert 0.9 < event.similarity <= 1.0
+    starts = [event.start / RATE for event in recalled]
     assert starts == pytest.approx([0.1, 3.34, 7.3, 10.34], abs=0.05)
-    assert {event["durable"] for event in told if event["event"] == "ack"} == {0}  # nothing of it settles anything
+    assert {event.durable for event in told if isinstance(event, Ack)} == {0}  # nothing of it settles anything

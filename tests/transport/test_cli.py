@@ -189,7 +189,10 @@ def test_config_check_refuses_an_option_that_assigns_nothing(capsys: pytest.Capt
 
 
 BACKEND = ["--set", "backends.0.name=a", "--set", "backends.0.address=a:1"]
-KEY = ["--set", "backends.0.metadata.authorization=Bearer hunter2"]
+SECRETS = [
+    ["--set", "backends.0.metadata.authorization=Bearer hunter2"],
+    ["--set", "journal.store=postgres", "--set", "journal.dsn=postgresql://voxtree:hunter2@db/voxtree"],
+]
 
 
 def test_config_show_prints_a_settings_file_that_gives_the_same_settings(
@@ -211,11 +214,19 @@ def test_config_show_quotes_any_text(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", [[], ["--origin"], ["--json"], ["--json", "--origin"]])
-def test_config_show_masks_secrets(form: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["config", "show", *form, *BACKEND, *KEY]) == 0
+@pytest.mark.parametrize("secret", SECRETS, ids=["metadata", "dsn"])
+def test_config_show_masks_secrets(form: list[str], secret: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", *form, *BACKEND, *secret]) == 0
     out = capsys.readouterr().out
     assert "hunter2" not in out
     assert "********" in out
+
+
+def test_config_show_masks_no_secret_that_is_not_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show"]) == 0
+    out = capsys.readouterr().out
+    assert "# dsn is not set" in out
+    assert "********" not in out
 
 
 def test_config_show_tells_where_each_value_comes_from(

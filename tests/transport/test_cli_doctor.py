@@ -21,6 +21,7 @@ import pytest
 from actors.speech.catalogue import CATALOGUE
 from tests.transport.riva_server import RivaServer
 from transport.cli.main import main
+from transport.journal.sqlite import SqliteDatabase
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +181,76 @@ def test_a_disk_too_small_for_all_waiting_audio_is_a_warning(doctor: Doctor) -> 
 def test_without_waiting_audio_on_disk_its_directory_does_not_matter(doctor: Doctor) -> None:
     _, findings = doctor.examine("session.spool_seconds=0", "session.spool_dir=/no/where")
     assert "spool" not in findings
+
+
+def test_the_journal_is_opened_written_and_left_as_it_was(doctor: Doctor, tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    _, findings = doctor.examine(f"journal.path={path}")
+    found = findings["journal (sqlite)"]
+    assert found["level"] == "ok"
+    assert found["what"].startswith(f"{path}, 0.0 MB, a commit takes ")
+    assert found["what"].endswith("what is kept survives the process; a power cut may take the last moments")
+    _, findings = doctor.examine(f"journal.path={path}", "journal.synchronous=full")
+    assert findings["journal (sqlite)"]["what"].endswith("what is kept survives a power cut")
+    database = SqliteDatabase(path)
+    database.open()
+    assert database.sessions() == []
+    database.close()
+
+
+def test_a_journal_in_memory_is_said_to_be_none_that_lasts(doctor: Doctor) -> None:
+    _, findings = doctor.examine("journal.store=memory")
+    assert (
+        findings["journal (memory)"]["what"] == "what is kept survives a client's connection, not the server's process"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "check", "what", "fix"),
+    [
+        (
+            ["journal.path={folder}/notes"],
+            "journal (sqlite)",
+            "{folder}/notes is no SQLite database",
+            "Move the file away, or name another one, and a new journal is begun; or restore it from a backup.",
+        ),
+        (
+            ["journal.path={folder}/notes/journal.db"],
+            "journal (sqlite)",
+            "{folder}/notes: file exists",
+            "see that this user may write there and nobody keeps it locked, or set journal.path",
+        ),
+        (
+            ["journal.store=postgres", "journal.dsn_file={folder}/none"],
+            "journal (postgres)",
+            "journal.dsn_file: {folder}/none: no such file or directory",
+            "correct the settings of [journal]",
+        ),
+        (
+            ["journal.text=encrypted", "journal.key_file={folder}/none"],
+            "journal (sqlite)",
+            "journal.key_file: {folder}/none: no such file or directory",
+            "correct the settings of [journal]",
+        ),
+    ],
+)
+def test_a_journal_that_cannot_be_had_is_found(
+    doctor: Doctor, tmp_path: Path, settings: list[str], check: str, what: str, fix: str
+) -> None:
+    (tmp_path / "notes").write_text("not a journal " * 100)
+    code, findings = doctor.examine(*(setting.format(folder=tmp_path) for setting in settings))
+    assert code == 2
+    assert findings[check] == finding("FAIL", check, what.format(folder=tmp_path), fix)
+
+
+def test_a_database_that_is_not_there_is_found_and_its_password_not_shown(doctor: Doctor, free_port: int) -> None:
+    dsn = f"postgresql://voxtree:hunter2@127.0.0.1:{free_port}/journal"
+    _, findings = doctor.examine("journal.store=postgres", f"journal.dsn={dsn}")
+    found = findings["journal (postgres)"]
+    assert found["level"] == "FAIL"
+    assert "Connection refused" in found["what"]
+    assert found["fix"] == "see that the server runs and takes this role, or correct journal.dsn"
+    assert "hunter2" not in json.dumps(findings)
 
 
 def test_a_distribution_that_overwrites_ours_is_found(

@@ -20,7 +20,7 @@ from websockets.typing import Origin, Subprotocol
 
 from actors.speech.errors import GoingAway, ModelNotFound, ServerBusy, SessionInUse, SpeechError
 from actors.speech.injection import Faults
-from actors.speech.messages import Ack, Done, Problem, Ready, SessionEvent, Transcript
+from actors.speech.messages import Ack, Done, Problem, Ready, Resume, SessionEvent, Transcript
 from actors.speech.ports import RecognitionConfig
 from supervisor.errors import StartFailed
 from supervisor.spec import Child
@@ -86,7 +86,16 @@ class FakeSession:
         await self._call("stop")
         self.say(Done(position=len(self.pcm) // 2, seq=0))
 
-    def drain(self) -> None:
+    def acknowledge(self, seq: int) -> None:
+        self.calls.append(f"acknowledge {seq}")
+
+    def confirmed(self) -> None:
+        self.calls.append("confirmed")
+
+    def delivered(self) -> None:
+        self.calls.append("delivered")
+
+    def drain(self, seconds: float) -> None:
         self.calls.append("drain")
         self.draining.set()
 
@@ -101,6 +110,7 @@ class FakeSession:
 class FakeSessions:
     def __init__(self) -> None:
         self.opened: list[FakeSession] = []
+        self.resumes: list[Resume] = []
         self.refusal: Exception | None = None
         self.is_ready = True
         self.arrived = asyncio.Condition()
@@ -112,6 +122,10 @@ class FakeSessions:
             self.opened.append(FakeSession(session_id, config))
             self.arrived.notify_all()
         return self.opened[-1]
+
+    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> FakeSession:
+        self.resumes.append(resume)
+        return await self.open(session_id, config)
 
     def ready(self) -> bool:
         return self.is_ready

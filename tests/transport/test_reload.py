@@ -10,7 +10,7 @@ import pytest
 
 from tests.transport.riva_server import RivaServer
 from transport.app import App, serving
-from transport.client import open_session
+from transport.client import Client, Done
 from transport.layers import SettingsError
 from transport.reload import needs_restart, reload
 from transport.riva import Endpoint
@@ -34,16 +34,16 @@ async def test_backends_are_exchanged_while_a_session_speaks(caplog: pytest.LogC
     async with RivaServer() as old, RivaServer() as new:
         before = Settings(backends=(old.endpoint(name="old"),))
         wanted = Settings(backends=(new.endpoint(name="new"),))
-        async with serving(before, port=0) as app, open_session(app.url) as session:
-            await session.audio(bytes(3200))
+        async with serving(before, private=True) as app, Client(app.url).session() as session:
+            await session.send(bytes(3200))
             await old.busy.wait()
             assert await reload(app, before, lambda: wanted) == wanted
-            await session.audio(bytes(3200))
-            await session.stop()
-            assert [event["event"] async for event in session][-1] == "done"
+            await session.send(bytes(3200))
+            session.stop()
+            assert isinstance([event async for event in session][-1], Done)
             assert old.audio() == bytes(6400)
-            async with open_session(app.url) as session:
-                await session.audio(bytes(3200))
+            async with Client(app.url).session() as session:
+                await session.send(bytes(3200))
                 await new.busy.wait()
     assert lines(caplog) == ["INFO settings reloaded: backends added new; removed old"]
     assert [line for line in lines(caplog, "voxtree.backends") if "old" in line] == [
@@ -57,7 +57,7 @@ async def test_settings_that_are_wrong_change_nothing(caplog: pytest.LogCaptureF
     before = Settings(backends=(A, B))
     file = tmp_path / "voxtree.toml"
     file.write_text("[[backends]]\nname = 'a'\nadress = 'c:1'\n\n[server]\nport = -1\n")
-    async with serving(before, port=0) as app:
+    async with serving(before, private=True) as app:
         assert await reload(app, before, lambda: load(file, environ={}).settings) == before
         assert backends(app) == ["a", "b"]
     said = lines(caplog)
@@ -80,7 +80,7 @@ async def test_settings_that_only_a_running_server_finds_unusable_change_nothing
     wanted: Settings, problem: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = Settings(backends=(A, B))
-    async with serving(before, port=0) as app:
+    async with serving(before, private=True) as app:
         assert await reload(app, before, lambda: wanted) == before
         assert backends(app) == ["a", "b"]
     assert lines(caplog) == [f"ERROR settings are not reloaded, all goes on as before: {problem}"]
@@ -89,7 +89,7 @@ async def test_settings_that_only_a_running_server_finds_unusable_change_nothing
 async def test_what_needs_a_restart_is_named_and_stays_named(caplog: pytest.LogCaptureFixture) -> None:
     before = Settings(backends=(A,))
     wanted = Settings(backends=(A, B), server=Server(port=1), log=Log(level="debug"))
-    async with serving(before, port=0) as app:
+    async with serving(before, private=True) as app:
         after = await reload(app, before, lambda: wanted)
         assert after == Settings(backends=(A, B))
         await reload(app, after, lambda: wanted)
@@ -122,6 +122,6 @@ def test_a_backend_cannot_have_the_embedded_recognisers_name() -> None:
 
 
 async def test_the_error_of_a_reload_is_one_for_people() -> None:
-    async with serving(Settings(backends=(A,)), port=0) as app:
+    async with serving(Settings(backends=(A,)), private=True) as app:
         with pytest.raises(SettingsError, match="no backends are left"):
             await app.reload(Settings())

@@ -12,11 +12,13 @@ import pytest
 from riva.client.proto import riva_asr_pb2 as pb
 
 from actors.speech import silence
+from actors.speech.link import Link
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig, Tier
-from actors.speech.sessions import Session, Sessions
+from actors.speech.sessions import Sessions
 from supervisor.tree import Supervisor
+from tests.speech.fakes import in_memory
 from tests.transport.riva_server import Requests, RivaServer, Script, final, interim
 from transport.riva import RivaBackend
 
@@ -26,10 +28,11 @@ SPEECH = b"\x00\x20\x00\xe0" * 800  # 100 ms
 
 
 @asynccontextmanager
-async def session_over(*backends: RivaBackend) -> AsyncGenerator[Session, None]:
+async def session_over(*backends: RivaBackend) -> AsyncGenerator[Link, None]:
     pool = BackendPool(backends)
-    sessions = Sessions(lambda: tree.value("sessions"), pool, max_sessions=10, log_seconds=60.0)
-    tree = Supervisor([sessions.child()])
+    keeping, journal = in_memory()
+    sessions = Sessions(lambda: tree.value("sessions"), pool, keeping, max_sessions=10, log_seconds=60.0)
+    tree = Supervisor([journal, sessions.child()])
     async with tree:
         session = await sessions.open("s1", RecognitionConfig())
         with anyio.fail_after(20):
@@ -37,7 +40,7 @@ async def session_over(*backends: RivaBackend) -> AsyncGenerator[Session, None]:
         session.disconnected()
 
 
-async def events_until(session: Session, kind: type[SessionEvent], **facts: Any) -> list[SessionEvent]:
+async def events_until(session: Link, kind: type[SessionEvent], **facts: Any) -> list[SessionEvent]:
     """What the client is told up to an event of a kind, with these attributes."""
     events: list[SessionEvent] = []
     while True:

@@ -13,7 +13,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Recalled, Status, Stop, Transcript
+from actors.speech.journal.port import Durability
+from actors.speech.messages import (
+    Ack,
+    Acknowledge,
+    Done,
+    Finalize,
+    Gap,
+    GoAway,
+    Problem,
+    Ready,
+    Recalled,
+    Resume,
+    Status,
+    Stop,
+    Transcript,
+)
 from actors.speech.ports import RecognitionConfig, Tier, Word
 from transport.audio.formats import AudioFormat, DeclaredFormat, Encoding
 from transport.wire.port import (
@@ -54,7 +69,13 @@ def told(*events: ServerEvent) -> Any:
         ('{"event":"ping","t":17}', Ping(17)),
         ('{"event":"ping","t":"a"}', Ping("a")),
         ('{"event":"start"}', Start()),
-        ('{"event":"start","config":{},"resume":{"token":"x"},"new":1}', Start()),
+        ('{"event":"start","config":{},"new":1}', Start()),
+        ('{"event":"start","resume":{"token":"x"}}', Start(resume=Resume(token="x"))),
+        (
+            '{"event":"start","resume":{"token":"x","seq":3,"end":8,"oldest":7,"new":1}}',
+            Start(resume=Resume(token="x", seq=3, end=8, oldest=7)),
+        ),
+        ('{"event":"ack","seq":3}', Acknowledge(3)),
         ('{"new":[1],"event":"stop"}', Stop()),
     ],
 )
@@ -107,7 +128,7 @@ def test_start_takes_the_whole_config() -> None:
         (
             '{"event":"begin"}',
             "CONN_003",
-            "unknown event 'begin': known are start, audio, finalize, stop, ping",
+            "unknown event 'begin': known are start, audio, ack, finalize, stop, ping",
         ),
         ('{"event":"audio"}', "CONN_003", "audio: Object missing required field `data`"),
         ('{"event":"audio","data":7}', "CONN_003", "audio: expected `bytes`, got `int` - at `$.data`"),
@@ -197,12 +218,20 @@ def test_audio_in_base64_is_the_audio(data: bytes) -> None:
 
 
 def test_ready_says_what_is_in_force() -> None:
-    ready = Ready(session_id="s-1", config=RecognitionConfig(sample_rate=8000, language="de-DE"))
+    ready = Ready(
+        session_id="s-1",
+        config=RecognitionConfig(sample_rate=8000, language="de-DE"),
+        token="secret",
+        window=60.0,
+        credit=32000,
+        durability=Durability.PROCESS,
+    )
     audio = AudioFormat(encoding=Encoding.ALAW, sample_rate=8000, channels=2)
 
     assert told(Opened(ready, audio, Limits())) == {
         "event": "ready",
         "session_id": "s-1",
+        "resume_token": "secret",
         "epoch": 1,
         "position": 0,
         "seq": 0,
@@ -218,7 +247,18 @@ def test_ready_says_what_is_in_force() -> None:
             "model": "",
         },
         "limits": {"max_chunk_bytes": 1048576, "max_message_bytes": 4194304, "idle_timeout_ms": 60000},
-        "durability": "memory",
+        "credit": 32000,
+        "resume_window_ms": 60000,
+        "durability": "process",
+    }
+
+
+def test_going_away_is_told_with_its_time() -> None:
+    assert told(GoAway(2.5)) == {
+        "event": "goaway",
+        "code": "CONN_006",
+        "message": "The service is restarting. Please reconnect.",
+        "deadline_ms": 2500,
     }
 
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.speech.errors import AudioProcessingFailed, InvalidAudioFormat, SpeechError
-from actors.speech.messages import Audio, Finalize, Stop
+from actors.speech.messages import Finalize, Stop
 from actors.speech.ports import RecognitionConfig
 from tests.transport.wavs import wav
 from transport.audio.formats import AudioFormat, Encoding
-from transport.wire.intake import MAX_STRIKES, Intake, Open, Refuse, Reply, Step
+from transport.wire.intake import MAX_STRIKES, Intake, Open, Refuse, Reply, Samples, Step
 from transport.wire.port import Limits, Pong
 from transport.wire.voxtree_v1 import VoxtreeV1
 
@@ -46,12 +46,12 @@ def test_start_opens_the_session_with_what_it_asks_for() -> None:
             RecognitionConfig(language="de-DE", sample_rate=8000),
             AudioFormat(encoding=Encoding.MULAW, sample_rate=8000),
         ),
-        Audio(b"\x00\x00\x00\x00"),
+        Samples(b"\x00\x00\x00\x00"),
     ]
 
 
 def test_audio_without_start_opens_a_session_with_the_defaults() -> None:
-    assert steps(PCM, PCM, FINALIZE, STOP) == [DEFAULT, Audio(PCM), Audio(PCM), Finalize(), Stop()]
+    assert steps(PCM, PCM, FINALIZE, STOP) == [DEFAULT, Samples(PCM), Samples(PCM), Finalize(), Stop()]
 
 
 def test_stop_as_the_first_word_opens_and_ends_an_empty_session() -> None:
@@ -75,14 +75,14 @@ def test_a_wav_header_without_start_chooses_the_format() -> None:
 
     assert steps(file) == [
         Open(RecognitionConfig(sample_rate=44100), AudioFormat(sample_rate=44100, channels=2)),
-        Audio(b"\x01\x00"),
+        Samples(b"\x01\x00"),
     ]
 
 
 def test_a_wav_header_fills_in_what_start_left_open() -> None:
     file = wav(b"\xff", rate=16000, tag=7, bits=8)
 
-    assert steps(start(), file) == [DEFAULT, Audio(b"\x00\x00")]
+    assert steps(start(), file) == [DEFAULT, Samples(b"\x00\x00")]
 
 
 def test_a_wav_header_that_contradicts_start_is_refused_with_both_values() -> None:
@@ -111,20 +111,20 @@ def test_a_header_cut_in_pieces_opens_the_session_once_it_is_whole() -> None:
 
     assert steps(*(file[i : i + 7] for i in range(0, len(file), 7))) == [
         Open(RecognitionConfig(sample_rate=8000), AudioFormat(sample_rate=8000)),
-        Audio(PCM),
+        Samples(PCM),
     ]
 
 
 def test_audio_held_back_as_a_possible_header_is_not_lost_at_stop() -> None:
-    assert steps(b"RIFF", STOP) == [DEFAULT, Audio(b"RIFF"), Stop()]
+    assert steps(b"RIFF", STOP) == [DEFAULT, Samples(b"RIFF"), Stop()]
 
 
 def test_a_message_with_half_a_sample_is_refused_whole_and_the_next_is_heard() -> None:
     assert steps(PCM, b"\x00" * 641, PCM) == [
         DEFAULT,
-        Audio(PCM),
+        Samples(PCM),
         ("AUDIO_003", "641 bytes: pcm16 with 1 channel(s) takes a multiple of 2", False),
-        Audio(PCM),
+        Samples(PCM),
     ]
 
 
@@ -140,9 +140,9 @@ def test_a_chunk_too_large_is_refused_and_the_session_goes_on() -> None:
 
     assert steps(PCM, PCM * 2, PCM, to=receiver) == [
         DEFAULT,
-        Audio(PCM),
+        Samples(PCM),
         ("AUDIO_002", "8 bytes of audio in one message: allowed are 4", False),
-        Audio(PCM),
+        Samples(PCM),
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_mishap_costs_the_message_it_befalls_and_no_other() -> None:
     mishaps: Iterator[SpeechError | None] = iter([None, AudioProcessingFailed("injected"), None])
     receiver = Intake(VoxtreeV1(), Limits(), lambda: next(mishaps))
     found = steps(start(), PCM, FINALIZE, PCM, PCM, STOP, to=receiver)
-    assert found[1:] == [Audio(PCM), Finalize(), ("AUDIO_003", "injected", False), Audio(PCM), Stop()]
+    assert found[1:] == [Samples(PCM), Finalize(), ("AUDIO_003", "injected", False), Samples(PCM), Stop()]
 
 
 def test_a_mishap_without_remedy_is_fatal() -> None:
@@ -197,7 +197,7 @@ def test_a_session_is_opened_at_most_once_and_before_anything_is_meant_for_it(
         step
         for message in messages
         for step in receiver.receive(message)
-        if isinstance(step, Open | Audio | Finalize | Stop)
+        if isinstance(step, Open | Samples | Finalize | Stop)
     ]
 
     assert [isinstance(step, Open) for step in meant] == [True] * bool(meant) + [False] * (len(meant) - 1)

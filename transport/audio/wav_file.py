@@ -38,12 +38,12 @@ class WavFile(msgspec.Struct, frozen=True, kw_only=True):
         """How long it plays."""
         return self.frames / self.format.sample_rate
 
-    def chunks(self, seconds: float = 0.1) -> Iterator[bytes]:
-        """The audio as it is in the file, in whole samples, `seconds` at a time."""
+    def chunks(self, seconds: float = 0.1, *, start: int = 0) -> Iterator[bytes]:
+        """The audio as it is in the file, in whole samples, `seconds` at a time, from sample `start` on."""
         size = max(1, round(seconds * self.format.sample_rate)) * self.format.frame_bytes
-        left = self.frames * self.format.frame_bytes
+        left = (self.frames - start) * self.format.frame_bytes
         with self.path.open("rb") as file:
-            file.seek(self.data_offset)
+            file.seek(self.data_offset + start * self.format.frame_bytes)
             while left and (chunk := file.read(min(size, left))):
                 left -= len(chunk)
                 yield chunk

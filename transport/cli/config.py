@@ -77,7 +77,7 @@ def _masked(value: Any, path: tuple[str, ...] = ()) -> Any:
         return {name: _masked(child, (*path, name)) for name, child in value.items()}
     if isinstance(value, list | tuple):
         return [_masked(child, (*path, str(index))) for index, child in enumerate(value)]
-    return SECRET if is_secret(".".join(path)) else value
+    return SECRET if value is not None and is_secret(".".join(path)) else value
 
 
 def _flat(value: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

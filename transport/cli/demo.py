@@ -10,13 +10,12 @@ import re
 import signal
 import textwrap
 import time
-from typing import Any
 
 from supervisor.reports import ChildFailed, ChildRestarting, ChildStarted, Event
 from transport.app import App, serving
 from transport.audio.wav_file import read_wav
 from transport.cli.recording import RECORDING, SENTENCES
-from transport.client import open_session
+from transport.client import Client, Final, Interim, SpeechEvent, Status
 from transport.settings import Embedded, Settings
 
 FAILED = 1
@@ -49,24 +48,24 @@ class _Demo:
         wav = read_wav(RECORDING)
         self._tell("starting the recogniser in a process of its own, and the server")
         settings = Settings(embedded=Embedded(enabled=True))
-        async with serving(settings, port=0, listener=self._on_event) as app:
+        async with serving(settings, private=True, listener=self._on_event) as app:
             self._tell(f"listening on {app.url}; playing {wav.seconds:.0f} s of speech in real time")
-            async with open_session(app.url, sample_rate=wav.format.sample_rate) as session:
+            async with Client(app.url).session(sample_rate=wav.format.sample_rate) as session:
                 async for event in session.converse(wav.chunks(CHUNK_SECONDS), pace=CHUNK_SECONDS):
                     self._on_message(event, app)
             self._tell("everything was heard; stopping, the front door first")
         return self._finals
 
-    def _on_message(self, event: dict[str, Any], app: App) -> None:
+    def _on_message(self, event: SpeechEvent, app: App) -> None:
         match event:
-            case {"event": "transcript", "is_final": True, "text": str(text)} if text:
+            case Final(text=text) if text:
                 self._finals.append(text)
                 self._tell(f"final    {text}")
-            case {"event": "transcript", "is_final": False, "text": str(text)}:
+            case Interim(text=text):
                 if self._finals and not self._killed and len(text.split()) >= KILL_AFTER_WORDS:
                     self._tell(f"interim  {text} …")
                     self._kill(app)
-            case {"event": "status", "state": state, "message": message}:
+            case Status(state=state, message=message):
                 self._tell(f"the client is told: {state}: {message}")
 
     def _kill(self, app: App) -> None:

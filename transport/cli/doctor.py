@@ -9,7 +9,6 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from enum import Enum
 from http.client import HTTPConnection, HTTPException
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,8 @@ import msgspec
 
 from actors.speech.errors import SpeechError
 from transport.cli.common import add_settings_arguments, loaded_settings
+from transport.cli.doctor_journal import examine_journal
+from transport.cli.findings import Finding, Level
 from transport.embedded.models import EngineUnavailable, moonshine_files, silero_file
 from transport.layers import SettingsError
 from transport.riva.channel import Endpoint
@@ -29,23 +30,6 @@ SOCKETS_TO_SPARE = 256  # open files besides clients: listeners, backends, logs,
 SPOOLED_BYTES = 32_000  # of a second of audio at 16 kHz
 MANY_SESSIONS = 4096  # open files that are enough where no session limit is set
 OURS = ("supervisor", "actors", "transport")
-
-
-class Level(Enum):
-    """How a check came out; the exit code is the worst one's place in this list."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found. `fix` says what to do, and is empty when all is well."""
-
-    level: Level
-    check: str
-    what: str
-    fix: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +66,7 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield _open_files(settings)
     if settings.session.spool_seconds:
         yield _spool(settings)
+    yield examine_journal(settings)
     if settings.uses_embedded:
         yield _model(settings)
     yield from anyio.run(_endpoints, settings.backends)

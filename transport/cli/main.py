@@ -30,8 +30,10 @@ COMMANDS = (
     Command("demo", "transport.cli.demo", "watch a session survive its recogniser", "local"),
     Command("serve", "transport.cli.serve", "run the server"),
     Command("transcribe", "transport.cli.transcribe", "turn a WAV file into text"),
+    Command("listen", "transport.cli.listen", "turn what is said into the microphone into text", "microphone"),
     Command("recogniser", "transport.cli.recogniser", "run the embedded recogniser alone, as a Riva server", "local"),
-    Command("doctor", "transport.cli.doctor", "check this machine, the settings and the backends"),
+    Command("doctor", "transport.cli.doctor", "check this machine, the settings, the journal and the backends"),
+    Command("journal", "transport.cli.journal", "look at sessions that can be resumed, and remove them"),
     Command("config", "transport.cli.config", "check and show the settings"),
     Command("errors", "transport.cli.errors", "explain error codes"),
 )

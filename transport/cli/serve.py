@@ -8,10 +8,11 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import anyio
 
+from actors.speech.journal.port import Durability
 from supervisor.errors import Path
 from transport.app import App, serving
 from transport.cli.common import add_settings_arguments, loaded_settings
@@ -20,6 +21,11 @@ from transport.reload import reload
 from transport.settings import Settings
 
 LEAKED = 1  # exit code
+SURVIVED = {
+    Durability.MEMORY: "lost connections, not this process",
+    Durability.PROCESS: "lost connections and the death of this process",
+    Durability.DISK: "lost connections, the death of this process and a power cut",
+}
 _INJECTION = """\
 --inject RIVA_005:0.01,AUDIO_003:0.001 raises errors on purpose, to see what becomes of them; `voxtree errors CODE` says
 of what the number is the probability.
@@ -73,8 +79,9 @@ def _until_signalled() -> Iterator[None]:
         def on_signal(number: int) -> None:
             if body.cancel_called:
                 os._exit(128 + number)
-            print("stopping: sessions get their last words first (again to stop at once)", file=sys.stderr)
             body.cancel()
+            with suppress(OSError):  # whoever read it may be gone
+                print("stopping: sessions get their last words first (again to stop at once)", file=sys.stderr)
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
@@ -95,6 +102,7 @@ def _welcome(app: App, settings: Settings) -> None:
         recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
     print(f"listening on   {app.url}")
     print(f"recognisers    {recognisers}")
+    print(f"journal        {app.journal.name}: sessions survive {SURVIVED[app.journal.durability]}")
     if app.faults is not None:
         print(f"INJECTED       {app.faults}")
     print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+
+from transport.client import Segment, Word
 
 CUE_CHARACTERS = 84  # two lines of 42, which broadcasters hold to be readable
 CUE_MS = 7000  # … for at most seven seconds
 
 
-def srt(finals: Iterable[dict[str, Any]]) -> str:
-    """Subtitles from the finals of a transcript, as the wire protocol has them, by their words' times."""
-    cues = [cue for final in finals for cue in _cues(final.get("words", []))]
+def srt(segments: Iterable[Segment]) -> str:
+    """Subtitles from the segments of a transcript, by their words' times."""
+    cues = [cue for segment in segments for cue in _cues(segment.words)]
     return "\n".join(
-        f"{number}\n{_time(cue[0]['start_ms'])} --> {_time(cue[-1]['end_ms'])}\n{_text(cue)}\n"
+        f"{number}\n{_time(cue[0].start_ms)} --> {_time(cue[-1].end_ms)}\n{_text(cue)}\n"
         for number, cue in enumerate(cues, 1)
     )
 
 
-def _cues(words: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _cues(words: Iterable[Word]) -> Iterator[list[Word]]:
     """The words in runs that are short enough to read."""
-    cue: list[dict[str, Any]] = []
+    cue: list[Word] = []
     for word in words:
         too_long = cue and len(_text([*cue, word])) > CUE_CHARACTERS
-        if too_long or (cue and word["end_ms"] - cue[0]["start_ms"] > CUE_MS):
+        if too_long or (cue and word.end_ms - cue[0].start_ms > CUE_MS):
             yield cue
             cue = []
         cue.append(word)
@@ -31,8 +32,8 @@ def _cues(words: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield cue
 
 
-def _text(cue: list[dict[str, Any]]) -> str:
-    return " ".join(word["text"] for word in cue)
+def _text(cue: list[Word]) -> str:
+    return " ".join(word.text for word in cue)
 
 
 def _time(ms: int) -> str:

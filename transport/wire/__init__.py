@@ -1,6 +1,6 @@
 """Wire protocols: sans-I/O codecs on one port, and the intake that makes steps of a client's messages."""
 
-from transport.wire.intake import Intake, Open, Refuse, Reply, Step
+from transport.wire.intake import Intake, Open, Refuse, Reply, Samples, Step
 from transport.wire.port import (
     AudioBytes,
     Bad,
@@ -30,6 +30,7 @@ __all__ = [
     "Pong",
     "Refuse",
     "Reply",
+    "Samples",
     "ServerEvent",
     "Start",
     "Step",

@@ -10,7 +10,7 @@ import msgspec
 
 from actors.speech.catalogue import Retry
 from actors.speech.errors import AudioProcessingFailed, ChunkTooLarge, InvalidMessage, SpeechError
-from actors.speech.messages import Audio, Finalize, Stop
+from actors.speech.messages import Acknowledge, Finalize, Resume, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat
 from transport.audio.stream import AudioStream
@@ -20,10 +20,17 @@ MAX_STRIKES = 5  # enough for a developer to see what is wrong, too few to be a 
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Begin the session. Comes once, before everything that is meant for it."""
+    """Begin the session, or go on with it. Comes once, before everything that is meant for it."""
 
     config: RecognitionConfig
     audio: AudioFormat
+    resume: Resume | None = None
+
+
+class Samples(msgspec.Struct, frozen=True, gc=False):
+    """Take these: PCM16 mono at the session's rate."""
+
+    pcm: bytes
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -39,7 +46,7 @@ class Refuse(msgspec.Struct, frozen=True):
     fatal: bool
 
 
-Step = Open | Audio | Finalize | Stop | Reply | Refuse
+Step = Open | Samples | Acknowledge | Finalize | Stop | Reply | Refuse
 
 
 class _Phase(Enum):
@@ -75,7 +82,7 @@ class Intake:
         match event:
             case Start():
                 return self._on_start(event)
-            case Finalize():
+            case Finalize() | Acknowledge():
                 return [event] if self._phase is _Phase.OPEN else []
             case Stop():
                 return self._on_stop()
@@ -92,7 +99,7 @@ class Intake:
         self._phase = _Phase.OPEN
         given = start.audio.sample_rate is not None
         self._audio = AudioStream(start.audio, fixed_rate=None if given else start.config.sample_rate)
-        return [Open(start.config, start.audio.filled())]
+        return [Open(start.config, start.audio.filled(), start.resume)]
 
     def _on_audio(self, data: bytes) -> list[Step]:
         if self._phase is _Phase.STOPPED:
@@ -130,8 +137,8 @@ class Intake:
         if self._audio.format is None:  # a header that is not complete yet
             return []
         if self._phase is _Phase.OPEN:
-            return [Audio(pcm)] if pcm else []
-        return [*self._begun(), Audio(pcm)] if pcm else self._begun()
+            return [Samples(pcm)] if pcm else []
+        return [*self._begun(), Samples(pcm)] if pcm else self._begun()
 
     def _begun(self) -> list[Step]:
         if self._phase is not _Phase.FRESH:

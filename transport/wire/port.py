@@ -7,7 +7,21 @@ from typing import Protocol
 import msgspec
 
 from actors.speech.errors import SpeechError
-from actors.speech.messages import Ack, Done, Finalize, Gap, Problem, Ready, Recalled, Status, Stop, Transcript
+from actors.speech.messages import (
+    Ack,
+    Acknowledge,
+    Done,
+    Finalize,
+    Gap,
+    GoAway,
+    Problem,
+    Ready,
+    Recalled,
+    Resume,
+    Status,
+    Stop,
+    Transcript,
+)
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat, DeclaredFormat
 
@@ -19,6 +33,7 @@ class Start(msgspec.Struct, frozen=True):
 
     config: RecognitionConfig = RecognitionConfig()
     audio: DeclaredFormat = DeclaredFormat()
+    resume: Resume | None = None
 
 
 class AudioBytes(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +54,7 @@ class Bad(msgspec.Struct, frozen=True):
     error: SpeechError
 
 
-ClientEvent = Start | AudioBytes | Finalize | Stop | Ping | Bad
+ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Ping | Bad
 
 # ---- what a client is told
 
@@ -73,7 +88,7 @@ class Pong(msgspec.Struct, frozen=True):
     t: int | float | str | None = None
 
 
-ServerEvent = Opened | Transcript | Recalled | Gap | Ack | Status | Failed | Done | Pong
+ServerEvent = Opened | Transcript | Recalled | Gap | Ack | Status | GoAway | Failed | Done | Pong
 
 
 class Codec(Protocol):

@@ -13,12 +13,25 @@ import msgspec
 from actors.speech.catalogue import CATALOGUE, UNKNOWN
 from actors.speech.errors import (
     AudioProcessingFailed,
+    GoingAway,
     InvalidAudioFormat,
     InvalidMessage,
     ModelNotFound,
     SpeechError,
 )
-from actors.speech.messages import Ack, Done, Finalize, Gap, Recalled, Status, Stop, Transcript
+from actors.speech.messages import (
+    Ack,
+    Acknowledge,
+    Done,
+    Finalize,
+    Gap,
+    GoAway,
+    Recalled,
+    Resume,
+    Status,
+    Stop,
+    Transcript,
+)
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import ENCODINGS, DeclaredFormat, Encoding, require_supported
 from transport.wire.port import AudioBytes, Bad, ClientEvent, Failed, Opened, Ping, Pong, ServerEvent, Start
@@ -31,11 +44,14 @@ from transport.wire.voxtree_v1_schema import (
     ErrorMessage,
     FinalizeMessage,
     GapMessage,
+    GoawayMessage,
     PingMessage,
     PongMessage,
     ReadyConfig,
     ReadyLimits,
     ReadyMessage,
+    ReceivedMessage,
+    ResumeRequest,
     ServerMessage,
     StartConfig,
     StartMessage,
@@ -93,6 +109,8 @@ class VoxtreeV1:
                 return GapMessage(seq=event.seq, start=event.start, end=event.end, code=event.code)
             case Status():
                 return StatusMessage(state=event.state, code=event.code, message=event.message)
+            case GoAway(seconds):
+                return _goaway(seconds)
             case Failed():
                 return _error(event)
             case Opened():
@@ -137,8 +155,10 @@ def _meant(message: ClientMessage) -> ClientEvent:
     match message:
         case AudioMessage(data):
             return AudioBytes(data)
-        case StartMessage(config):
-            return _start(config)
+        case StartMessage(config, resume):
+            return _start(config, resume)
+        case ReceivedMessage(seq):
+            return Acknowledge(seq)
         case FinalizeMessage():
             return Finalize()
         case StopMessage():
@@ -149,7 +169,7 @@ def _meant(message: ClientMessage) -> ClientEvent:
             assert_never(message)
 
 
-def _start(config: StartConfig) -> Start:
+def _start(config: StartConfig, resume: ResumeRequest | None) -> Start:
     if not _LANGUAGE.fullmatch(config.language):
         raise ModelNotFound(f"language {config.language!r}: expected a BCP-47 tag such as 'en-US'")
     require_supported(sample_rate=config.sample_rate, channels=config.channels)
@@ -164,7 +184,8 @@ def _start(config: StartConfig) -> Start:
         punctuate=config.punctuate,
         model=config.model,
     )
-    return Start(recognition, audio)
+    back = None if resume is None else Resume(**msgspec.structs.asdict(resume))
+    return Start(recognition, audio, back)
 
 
 def _encoding(name: str | None) -> Encoding | None:
@@ -217,6 +238,7 @@ def _ready(event: Opened) -> ReadyMessage:
     config = ready.config
     return ReadyMessage(
         session_id=ready.session_id,
+        resume_token=ready.token,
         epoch=ready.epoch,
         position=ready.position,
         seq=ready.seq,
@@ -236,8 +258,15 @@ def _ready(event: Opened) -> ReadyMessage:
             max_message_bytes=limits.max_message_bytes,
             idle_timeout_ms=round(limits.idle_timeout * 1000),
         ),
-        durability="memory",
+        credit=ready.credit,
+        resume_window_ms=round(ready.window * 1000),
+        durability=ready.durability.value,
     )
+
+
+def _goaway(seconds: float) -> GoawayMessage:
+    entry = GoingAway.entry
+    return GoawayMessage(code=entry.code, message=entry.message, deadline_ms=round(seconds * 1000))
 
 
 def _error(event: Failed) -> ErrorMessage:

@@ -10,6 +10,7 @@ from actors.speech.ports import RecognitionConfig
 
 _DEFAULTS = RecognitionConfig()
 _Text = Annotated[str, msgspec.Meta(max_length=200)]
+_Position = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _Integer = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]  # what JavaScript can count to
 
 # ---- from the client; fields that are not here are ignored
@@ -28,12 +29,26 @@ class StartConfig(msgspec.Struct, frozen=True, kw_only=True):
     model: _Text = _DEFAULTS.model
 
 
-class StartMessage(msgspec.Struct, frozen=True, tag_field="event", tag="start"):
+class ResumeRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a client presents that comes back."""
+
+    token: _Text
+    seq: _Position = 0
+    end: _Position | None = None
+    oldest: _Position | None = None
+
+
+class StartMessage(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event", tag="start"):
     config: StartConfig = StartConfig()
+    resume: ResumeRequest | None = None
 
 
 class AudioMessage(msgspec.Struct, frozen=True, tag_field="event", tag="audio", gc=False):
     data: bytes  # base64
+
+
+class ReceivedMessage(msgspec.Struct, frozen=True, tag_field="event", tag="ack"):
+    seq: _Position
 
 
 class FinalizeMessage(msgspec.Struct, frozen=True, tag_field="event", tag="finalize"): ...
@@ -46,8 +61,8 @@ class PingMessage(msgspec.Struct, frozen=True, tag_field="event", tag="ping"):
     t: _Integer | float | _Text | None = None
 
 
-ClientMessage = StartMessage | AudioMessage | FinalizeMessage | StopMessage | PingMessage
-CLIENT_EVENTS = ("start", "audio", "finalize", "stop", "ping")
+ClientMessage = StartMessage | AudioMessage | ReceivedMessage | FinalizeMessage | StopMessage | PingMessage
+CLIENT_EVENTS = ("start", "audio", "ack", "finalize", "stop", "ping")
 
 # ---- to the client
 
@@ -71,13 +86,16 @@ class ReadyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 class ReadyMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
     session_id: str
+    resume_token: str
     epoch: int
     position: int
     seq: int
     resumed: bool
     config: ReadyConfig
     limits: ReadyLimits
-    durability: Literal["memory"]
+    credit: int
+    resume_window_ms: int
+    durability: Literal["memory", "process", "disk"]
 
 
 class WordTimes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -122,6 +140,12 @@ class StatusMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     message: str
 
 
+class GoawayMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="goaway"):
+    code: str
+    message: str
+    deadline_ms: int
+
+
 class ErrorMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="event", tag="error"):
     code: str
     name: str
@@ -150,7 +174,9 @@ ServerMessage = (
     | GapMessage
     | AckMessage
     | StatusMessage
+    | GoawayMessage
     | ErrorMessage
     | DoneMessage
     | PongMessage
 )
+SERVER_EVENTS = ("ready", "transcript", "gap", "ack", "status", "goaway", "error", "done", "pong")

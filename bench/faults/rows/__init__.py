@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from bench.faults.rows import backends, clients, environment, inside, statuses
+from bench.faults.rows import backends, clients, environment, inside, reconnects, restarts, statuses, store
 from bench.faults.stage import Stage
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
@@ -19,6 +19,7 @@ class Case(msgspec.Struct, frozen=True):
         name: the number of its row, and a letter if the row has several.
         play: acts it out.
         recovery, detection: seconds that 99 % of the sessions may take.
+        allows_gaps: words may be lost if the client is told, and only then.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Case(msgspec.Struct, frozen=True):
     play: Callable[[Stage], Awaitable[None]]
     recovery: float | None = None
     detection: float | None = None
+    allows_gaps: bool = False
 
     @property
     def row(self) -> str:
@@ -48,11 +50,26 @@ CASES = (
     Case("9d", "finals that overlap", partial(backends.tampered, fault=OverlapFinals(words=2))),
     Case("9e", "word times that restart with each utterance", partial(backends.tampered, fault=UtteranceTimes())),
     Case("10", "backend ten times too slow", backends.slow),
-    Case("13", "crash between settling words and sending them", inside.commit_crashes),
+    Case("11a", "client's network away for 1 s", partial(reconnects.away, seconds=1.0)),
+    Case("11b", "client's network away for 10 s", partial(reconnects.away, seconds=10.0)),
+    Case("11c", "client's network away for 40 s", partial(reconnects.away, seconds=40.0)),
+    Case("12a", "client away for longer than it keeps audio", reconnects.away_too_long, allows_gaps=True),
+    Case("12b", "client away for longer than its session is kept", reconnects.forgotten),
+    Case("13a", "crash between committing words and sending them", inside.commit_crashes),
+    Case("13b", "server dies between committing words and sending", restarts.dies_having_committed),
+    Case("14a", "connection cut before `ready` arrives", partial(reconnects.cut_at_ready, arrives=False)),
+    Case("14b", "connection cut when `ready` has arrived", partial(reconnects.cut_at_ready, arrives=True)),
+    Case("15a", "another client resumes a session in use", partial(reconnects.twins, cut=False)),
+    Case("15b", "two clients resume the same session at once", partial(reconnects.twins, cut=True)),
     Case("16a", "client reads 1 KB/s", clients.slow_readers),
     Case("16b", "client reads nothing any more", clients.non_readers),
     Case("17", "session actors crash after 1 % of messages", inside.actor_crashes),
     Case("18", "restart storm: actors crash at every message", inside.storm),
+    Case("20", "server killed (SIGKILL), started again at once", restarts.killed),
+    Case("21", "server told to stop (SIGTERM), started again", restarts.stopped),
+    Case("23a", "journal locked by another process for 5 s", store.locked),
+    Case("23b", "journal cannot be written for 5 s", store.failing),
+    Case("23c", "journal's disk full for 5 s", store.full),
     Case("25", "event loop blocked for 2 s", inside.blocked),
     Case("28a", "clock steps an hour ahead, then two back", environment.clock_steps),
     Case("28b", "backend's name does not resolve", environment.no_such_name),

@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+from websockets.exceptions import ConnectionClosed
 
 from bench.faults.players import Voxtree
 from bench.faults.stage import Stage
+from bench.faults.talk import CHUNK_SECONDS
 from bench.proxy import DIRECT, Line
+from bench.riva import CodedSpeech
+from transport.client.dialling import Dialler
+from transport.wire.voxtree_v1_schema import StartConfig, StartMessage
 
 WINDOW = 4096  # bytes that wait in the kernel for a slow reader
 PER_SESSION = 256  # KiB
@@ -56,9 +63,10 @@ async def _played(stage: Stage, line: Line, *, counts: bool, words: int) -> tupl
     _, _, voxtree = await stage.usual()
     proxy = await stage.proxy(voxtree.port, window=WINDOW)
     slow = _slow(stage)
+    url = f"ws://127.0.0.1:{proxy.port}/transcribe"
     async with (
         _watched(voxtree) as memory,
-        stage.speech(f"ws://127.0.0.1:{proxy.port}/transcribe", slow, name="slow", words=words, counts=counts),
+        stage.speech(url, slow, name="slow", words=words) if counts else _deaf(stage, url, slow, words),
         stage.speech(voxtree.url, stage.sessions - slow) as clock,
     ):
         await clock.at(0.1)
@@ -82,3 +90,23 @@ async def _watched(voxtree: Voxtree) -> AsyncGenerator[list[int], None]:
         yield memory
     finally:
         watching.cancel()
+
+
+@asynccontextmanager
+async def _deaf(stage: Stage, url: str, clients: int, words: int) -> AsyncGenerator[None, None]:
+    """Clients who talk on, whatever they hear or do not hear. One of the library would soon try another connection."""
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(clients):
+            tasks.create_task(_talk_on(url, stage.coded(words)))
+        yield
+
+
+async def _talk_on(url: str, speech: CodedSpeech) -> None:
+    connection = await Dialler(url).dial(f"deaf-{speech.tag}")
+    start = StartMessage(StartConfig(encoding="pcm16", sample_rate=speech.rate, channels=1))
+    with suppress(ConnectionClosed):
+        await connection.send(msgspec.json.encode(start).decode())
+        for chunk in speech.chunks(CHUNK_SECONDS):
+            await connection.send(chunk)
+            await asyncio.sleep(CHUNK_SECONDS)
+    connection.transport.abort()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.faults.outcome import Strike, outcome
-from bench.faults.recovery import delays, detection, percentile, recovery, switches
+from bench.faults.recovery import delays, detection, percentile, recovery, resumption, switches
 from bench.faults.talk import Heard, Talk
 from bench.riva import CodedSpeech
 
@@ -87,3 +87,29 @@ def test_an_outcome_sums_up_its_clients() -> None:
     assert (found.sent, found.lost, found.doubled, found.undeclared, found.is_sound) == (4, 2, 1, 2, False)
     assert (found.recovery_p99_ms, found.detection_ms) == (250.0, 100.0)
     assert found.verdict == "FAILS: 2 lost, 1 doubled, 2 undeclared"
+
+
+def test_a_session_is_resumed_when_its_client_has_it_again_after_that_time() -> None:
+    client = talk(Heard(100.4, "resumed"), Heard(100.5, "reconnecting", "cut"), Heard(100.9, "resumed"))
+    assert resumption(client, 100.5) == pytest.approx(0.4)
+    assert resumption(client, 101.0) is None
+
+
+def test_a_twin_knows_what_the_other_knows_and_goes_its_own_way() -> None:
+    client = talk(Heard(100.6, "final", "primary", 0))
+    client.ledger.final("w0")
+    twin = client.twin()
+    twin.ledger.final("w1 w2")
+    assert (client.ledger.score().lost, twin.ledger.score().lost) == (3, 1)
+    assert (twin.samples, twin.heard) == (client.samples, client.heard)
+    assert twin.core is not client.core
+
+
+def test_lost_words_may_be_declared_only_where_a_case_is_about_that() -> None:
+    client = talk()
+    client.ledger.final("w0 w1 w2")
+    client.ledger.gap(SPEECH.word(3).start, SPEECH.word(3).end)
+    strict, lenient = (outcome("12a", "", [client], allows_gaps=allowed) for allowed in (False, True))
+    assert (strict.verdict, lenient.verdict) == ("FAILS: 1 lost", "holds")
+    client.ledger = talk().ledger
+    assert outcome("12a", "", [client], allows_gaps=True).verdict == "FAILS: 4 undeclared"

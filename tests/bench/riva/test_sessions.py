@@ -20,6 +20,7 @@ from bench.riva.report import Report
 from bench.riva.server import ScriptedRiva
 from bench.riva.words import CodedSpeech
 from supervisor.tree import Supervisor
+from tests.speech.fakes import in_memory
 from transport.riva import Endpoint, RivaBackend
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +32,10 @@ PATIENCE = 30.0  # seconds; a session takes one or two
 @asynccontextmanager
 async def sessions(address: str) -> AsyncIterator[Sessions]:
     async with RivaBackend(Endpoint(name="riva", address=address, catch_up=100.0)) as backend:
-        opened = Sessions(lambda: tree.value("sessions"), BackendPool([backend]), max_sessions=10, log_seconds=60.0)
-        tree = Supervisor([opened.child()])
+        keeping, journal = in_memory()
+        pool = BackendPool([backend])
+        opened = Sessions(lambda: tree.value("sessions"), pool, keeping, max_sessions=10, log_seconds=60.0)
+        tree = Supervisor([journal, opened.child()])
         async with tree:
             yield opened
 

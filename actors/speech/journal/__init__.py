@@ -1,0 +1,1 @@
+"""The journal: what a session must not lose even when its process does."""

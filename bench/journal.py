@@ -1,0 +1,121 @@
+"""`journal`: what each store of the journal takes: finals a second, and how long a final waits to be committed.
+
+Each session appends one final after the other, as sessions do; what piles up while the store is busy is one commit. The
+journal runs as a server runs it, in a supervision tree on one event loop. SQLite's file is in --folder, which should be
+on the disk that is meant; PostgreSQL is measured when --dsn names one (its tables are made there, and left empty).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+import anyio
+
+from actors.speech.journal.body import Bodies
+from actors.speech.journal.journal import Journal
+from actors.speech.journal.memory import MemoryStore
+from actors.speech.journal.port import Append, Forget, JournalStore, Open, Opened, Operation, Outcome, Written
+from actors.speech.messages import Transcript
+from actors.speech.ports import Word
+from supervisor.tree import Supervisor
+from transport.journal.database import ThreadedStore
+from transport.journal.sqlite import SqliteDatabase
+
+RATE = 16000
+TEXT = "five words in each final"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sessions", type=int, nargs="+", default=[1, 10, 100, 1000], metavar="N")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="for each store and number of sessions (%(default)s)"
+    )
+    parser.add_argument("--folder", type=Path, help="for SQLite's file (the system's for temporary files)")
+    parser.add_argument("--dsn", help="PostgreSQL's connection string")
+
+
+def run(args: argparse.Namespace) -> int:
+    print("store            sessions    finals/s    p50 ms    p99 ms  finals/commit")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for name, store in stores(Path(folder), args.dsn):
+            for sessions in args.sessions:
+                print(f"{name:<14} {sessions:>10,} {anyio.run(measure, store, sessions, args.seconds)}", flush=True)
+    return 0
+
+
+def stores(folder: Path, dsn: str | None) -> Iterator[tuple[str, JournalStore]]:
+    yield "memory", MemoryStore()
+    yield "sqlite normal", ThreadedStore(SqliteDatabase(folder / "normal.db"))
+    yield "sqlite full", ThreadedStore(SqliteDatabase(folder / "full.db", full=True))
+    if dsn:
+        from transport.journal.postgres import PostgresDatabase
+
+        yield "postgres", ThreadedStore(PostgresDatabase(dsn))
+
+
+async def measure(store: JournalStore, sessions: int, seconds: float) -> str:
+    """A line of the table. A final's wait is the whole way: queue, thread, commit, and back."""
+    counted = Counted(store)
+    journal = Journal(counted)
+    waits: list[float] = []
+    async with Supervisor([journal.child()], name="bench"):
+        deadline = time.perf_counter() + seconds
+        async with anyio.create_task_group() as tasks:
+            for number in range(sessions):
+                tasks.start_soon(talk, journal, f"bench-{number}", deadline, waits)
+    waits.sort()
+    return (
+        f"{len(waits) / seconds:>11,.0f} {1000 * median(waits):>9.2f} {1000 * waits[len(waits) * 99 // 100]:>9.2f}"
+        f" {counted.appends / counted.commits:>14.1f}"
+    )
+
+
+class Counted:
+    """A store that counts commits with finals in them."""
+
+    def __init__(self, store: JournalStore) -> None:
+        self.name, self.durability = store.name, store.durability
+        self.open, self.close = store.open, store.close
+        self._store = store
+        self.commits = self.appends = 0
+
+    async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
+        appends = sum(isinstance(each, Append) for each in operations)
+        self.commits += appends > 0
+        self.appends += appends
+        return await self._store.commit(operations)
+
+
+async def talk(journal: Journal, session_id: str, deadline: float, waits: list[float]) -> None:
+    """One session: a final of five words after the other, until the time is over."""
+    opened = await journal.perform(Open(session_id, b"", os.urandom(32)))
+    assert isinstance(opened, Opened)
+    bodies, seq = Bodies(), 0
+    while (begun := time.perf_counter()) < deadline:
+        seq += 1
+        append = Append(session_id, opened.epoch, (bodies.entry(session_id, final(seq)),))
+        assert await journal.perform(append) == Written()
+        waits.append(time.perf_counter() - begun)
+    await journal.perform(Forget(session_id, opened.epoch))
+
+
+def final(seq: int) -> Transcript:
+    start = (seq - 1) * 2 * RATE
+    words = tuple(
+        Word(text, start + number * RATE // 4, start + (number + 1) * RATE // 4, 0.9)
+        for number, text in enumerate(["five", "words", "in", "each", "final"])
+    )
+    return Transcript(
+        is_final=True,
+        seq=seq,
+        start=start,
+        end=start + 2 * RATE,
+        text=" ".join(word.text for word in words),
+        words=words,
+    )
