@@ -96,6 +96,7 @@ class _Ending(NamedTuple):
 
     code: int
     problem: Problem | None = None
+    is_done: bool = False  # all was said
 
 
 class Connection:
@@ -272,7 +273,7 @@ class Connection:
                     await self._send(self._failed(event))
                 case Done():
                     await self._send(event)
-                    return _Ending(_NORMAL)
+                    return _Ending(_NORMAL, is_done=True)
                 case _:
                     await self._send(event)
 
@@ -318,7 +319,7 @@ class Connection:
                 await self._socket.hang_up(ending.code)
             except ConnectionClosed:
                 return
-            if ending.code == _NORMAL and self._link is not None and self._socket.closed_by_both:
+            if ending.is_done and self._link is not None and self._socket.closed_by_both:
                 self._link.delivered()
         self._socket.transport.abort()
 

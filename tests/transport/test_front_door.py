@@ -47,6 +47,7 @@ class FakeSession:
         self.room = asyncio.Event()
         self.room.set()
         self.gone = asyncio.Event()
+        self.over = asyncio.Event()
         self.draining = asyncio.Event()
         self.changed = asyncio.Condition()
         self.outbox: asyncio.Queue[SessionEvent] = asyncio.Queue()
@@ -94,6 +95,7 @@ class FakeSession:
 
     def delivered(self) -> None:
         self.calls.append("delivered")
+        self.over.set()
 
     def drain(self, seconds: float) -> None:
         self.calls.append("drain")
@@ -259,6 +261,29 @@ async def test_a_client_is_led_from_start_to_done(house: House) -> None:
     assert end == ([{"event": "done", "position": 320, "seq": 0}], 1000)
     assert session.pcm == PCM * 2
     assert session.calls == ["audio", "audio", "finalize", "stop", "disconnected"]
+
+
+async def test_who_has_answered_the_close_behind_done_has_everything(house: House) -> None:
+    async with house.connect() as client:
+        await client.send(PCM)
+        await client.send('{"event":"stop"}')
+        await rest(client)
+    session = house.sessions.opened[0]
+    async with asyncio.timeout(5):
+        await session.over.wait()
+    assert session.calls == ["audio", "stop", "disconnected", "delivered"]
+
+
+async def test_who_closes_in_order_before_done_has_not_had_everything(house: House) -> None:
+    async with house.connect() as client:
+        await client.send(PCM)
+        await told(client)
+        await client.close()
+    session = house.sessions.opened[0]
+    house.life.stop.set()
+    async with asyncio.timeout(5):
+        await house.task  # so the connection has done all it does
+    assert session.calls == ["audio", "disconnected"]
 
 
 async def test_the_server_names_a_session_that_came_without_an_id(house: House) -> None:
