@@ -72,13 +72,12 @@ class Audience:
         """What comes first in each life of the session's actor. What the last one asked may not have been heard."""
         record = self._record
         self._publication.give_again()
-        record.finishing = False
         commands: list[Command] = [Remind(RENEW_SECONDS, RenewDue())]
         commands += map(AskFor, record.claims.values())
         if record.alone_since is not None:
             left = max(0.0, record.alone_since + record.window - now)
             commands.append(Remind(left, StillAlone(record.alone_since)))
-        return [*commands, *self.publish((), now)]
+        return [*commands, *self.publish(())]
 
     def receive(self, message: AudienceMessage, now: float) -> list[Decision]:
         """What follows from a message at the time `now`."""
@@ -111,7 +110,7 @@ class Audience:
             case _:
                 assert_never(message)
 
-    def publish(self, decisions: Iterable[Decision], now: float) -> list[Command]:
+    def publish(self, decisions: Iterable[Decision]) -> list[Command]:
         """What can be done of what was decided, now or earlier: what is to be said goes to the journal first."""
         commands: list[Command] = []
         for decision in decisions:
@@ -129,8 +128,7 @@ class Audience:
             commands += Write(entries), Remind(JOURNAL_SECONDS, StillUnwritten(entries[-1].seq))
         for event in self._publication.take_sayable():
             commands += Say(event), *self._after(event)
-        if (done := self._publication.done) is not None and not self._record.finishing:
-            self._record.finishing = True
+        if (done := self._publication.take_end()) is not None:
             commands.append(Finish(done.position))
         return commands
 
@@ -179,8 +177,7 @@ class Audience:
     def _claimed(self, client: int, claimed: Claimed) -> list[Decision]:
         record = self._record
         record.epoch = claimed.epoch
-        self._publication.give_again()  # under the new epoch, as the end is
-        record.finishing = False
+        self._publication.give_again()  # under the new epoch
         attach = record.claims.pop(client, None)
         if attach is None:
             return []  # it has gone meanwhile; whoever had the session has it still

@@ -166,10 +166,10 @@ class Listening:
 
     def _look(self) -> None:
         """Wake the sender when there is something to do without audio; and look again."""
-        now = anyio.current_time()
-        if now >= self._hearing.silence_due or self._cursor.log.held:
-            self._cursor.log.changed.notify()
-        wait = min(max(self._hearing.silence_due - now, CHUNK_SECONDS), LOOK_SECONDS)
+        log, left = self._cursor.log, self._hearing.silence_due - anyio.current_time()
+        if (left <= 0 or log.held) and not log.awaited:
+            log.changed.notify()
+        wait = LOOK_SECONDS if log.awaited else min(max(left, CHUNK_SECONDS), LOOK_SECONDS)
         self._timer = self._timers.after(wait, self._look)
 
     # ---- results out

@@ -25,6 +25,7 @@ class Publication:
         acked: … that the client has, as it said.
         durable: the client may forget what lies below this sample position.
         finished: the journal knows that all was said.
+        closing: the last event was put: nothing more is to be.
         keeps_words: see above.
     """
 
@@ -33,30 +34,23 @@ class Publication:
         self.acked = 0
         self.durable = end
         self.finished = False
+        self.closing = False
         self.keeps_words = keeps_words
         self._events: deque[Event] = deque()
         self._given = seq  # the last that was given to the journal
+        self._end_given = False  # … and whether it was told that all was said
         self._unacked: deque[tuple[int, int]] = deque()  # numbers and ends, where the journal keeps no words
-
-    @property
-    def closing(self) -> bool:
-        """The last event was decided: nothing more is to be."""
-        return bool(self._events) and is_last(self._events[-1])
-
-    @property
-    def writing(self) -> bool:
-        """The journal was given entries and has not answered."""
-        return self._given > self.seq
 
     def put(self, event: Event) -> None:
         """Add an event. An interim gives way to any transcript behind it."""
         if self._events and isinstance(event, Transcript) and _is_interim(self._events[-1]):
             self._events.pop()
         self._events.append(event)
+        self.closing = isinstance(event, Done) or (isinstance(event, Problem) and event.fatal)
 
     def take_unwritten(self) -> tuple[Entry, ...]:
         """What the journal is to be given now: all it does not have, unless it still owes an answer."""
-        if self.writing:
+        if self._given > self.seq:
             return ()
         entries = tuple(event for event in self._events if _is_entry(event) and event.seq > self._given)
         if entries:
@@ -66,6 +60,7 @@ class Publication:
     def give_again(self) -> None:
         """The journal's answer may have been lost: what it was given last is given once more, which does no harm."""
         self._given = self.seq
+        self._end_given = False
 
     def committed(self, seq: int) -> None:
         """The journal has everything up to `seq`."""
@@ -90,21 +85,18 @@ class Publication:
             events.append(self._events.popleft())
         return events
 
-    @property
-    def done(self) -> Done | None:
-        """The `Done` that waits for the journal to know of it, if nothing else does."""
+    def take_end(self) -> Done | None:
+        """The `Done` that the journal is to be told of now, if nothing else waits before it."""
         first = self._events[0] if self._events else None
-        return first if isinstance(first, Done) and not self.finished else None
+        if not isinstance(first, Done) or self.finished or self._end_given:
+            return None
+        self._end_given = True
+        return first
 
     def _may_be_said(self, event: Event) -> bool:
         if _is_entry(event):
             return event.seq <= self.seq
         return self.finished or not isinstance(event, Done)
-
-
-def is_last(event: object) -> bool:
-    """Whether nothing follows this event."""
-    return isinstance(event, Done) or (isinstance(event, Problem) and event.fatal)
 
 
 def _is_entry(event: Event) -> TypeGuard[Entry]:

@@ -66,7 +66,6 @@ class SessionRecord:
         window: seconds that the session waits for a client …
         alone_since: … and since when it has none; None: it has one.
         renewing: the journal was told that the session lives, and has not answered.
-        finishing: … that all was said.
         draining: the session ends because its server does …
         cut_at: … and so takes no audio from this position on; None: it has all there is.
         speaking_since: where the words began that the stream shows and that are not final; None: there are none.
@@ -119,7 +118,6 @@ class SessionRecord:
         self.window = window
         self.alone_since: float | None = None
         self.renewing = False
-        self.finishing = False
         self.draining = False
         self.cut_at: int | None = None
         self.speaking_since: int | None = None

@@ -102,13 +102,16 @@ class SessionCore:
             return (End(),)
         self._move(Cause.RESTARTED)
         self._record.speaking_since = None
-        return self._ended_by([*self._audience.begin(now), *self._audience.publish(self._wait(now), now)])
+        return self._ended_by([*self._audience.begin(now), *self._audience.publish(self._wait(now))])
 
     def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
         """What follows from a message at the time `now` (seconds of any steady clock)."""
         if self.state is State.OVER:
             return ()
-        return self._ended_by(self._audience.publish(self._decide(message, now), now))
+        decisions = self._decide(message, now)
+        if not decisions and isinstance(message, Audio):
+            return ()  # as of nearly every frame: nothing is new, so nothing more can be said than before
+        return self._ended_by(self._audience.publish(decisions))
 
     def _decide(self, message: SessionMessage, now: float) -> Iterable[Decision]:
         if self._record.publication.closing and not isinstance(message, AudienceMessage):
@@ -117,7 +120,7 @@ class SessionCore:
             case Audio(pcm, start):
                 return self._audio(pcm, start, now)
             case Heard(number):
-                return self._heard(message, now) if number == self._stream else ()
+                return self._heard(message) if number == self._stream else ()
             case Finalize():
                 self._record.intake.mark()
                 return ()
@@ -125,9 +128,9 @@ class SessionCore:
                 self._record.intake.close()
                 return ()
             case StreamOpened():
-                return self._opened(message, now)
+                return self._opened(message)
             case StreamDrained(number, position):
-                return self._drained(position, now) if number == self._stream else ()
+                return self._drained(position) if number == self._stream else ()
             case NoBackendFree():
                 return self._lost(NoBackend(), now)
             case RecogniserDown(error, directive):
@@ -152,14 +155,15 @@ class SessionCore:
         log = self._record.intake
         if log.ended:
             return ()  # it was on its way when the client, or the server, said stop
-        if start > log.end:  # what was before it died with an actor that had it in hand
+        missing = start - log.end
+        if missing > 0:  # what was before it died with an actor that had it in hand
             self._record.skip(start)
             log = self._record.intake
-        elif start < log.end:  # a client that came back is faster than its old connection
-            pcm = pcm[SAMPLE_BYTES * (log.end - start) :]
+        elif missing < 0:  # a client that came back is faster than its old connection
+            pcm = pcm[SAMPLE_BYTES * -missing :]
         log.append(pcm)
         log.awaited = False
-        commands = self._forced_out(now)
+        commands = self._forced_out()
         if now - self._acked_at >= ACK_SECONDS:
             self._acked_at = now
             commands.append(Say(self._audience.ack()))
@@ -175,8 +179,8 @@ class SessionCore:
 
     # ---- the recogniser
 
-    def _opened(self, message: StreamOpened, now: float) -> Iterable[Decision]:
-        commands = self._forced_out(now)
+    def _opened(self, message: StreamOpened) -> Iterable[Decision]:
+        commands = self._forced_out()
         self._stream = message.number
         self._timeline.stream_opened()
         self._tier = message.tier
@@ -190,15 +194,15 @@ class SessionCore:
             commands.append(Send(Status(state="streaming", message="The speech service is back.")))
         return commands
 
-    def _heard(self, message: Heard, now: float) -> Iterable[Decision]:
+    def _heard(self, message: Heard) -> Iterable[Decision]:
         result = message.result
         if result.is_final:
             self._record.speaking_since = None
             cut = Cut.LEFT if self._is_cut_off(result) else message.cut
             final = self._timeline.final(result, sent=message.sent, source=self._tier, cut=cut)
-            return self._settled(final, now)
+            return self._settled(final)
         if not result.text:
-            return self._quiet(result.processed, now)
+            return self._quiet(result.processed)
         if self._record.speaking_since is None:
             self._record.speaking_since = result.processed
         if not self._record.config.interim_results:
@@ -210,31 +214,31 @@ class SessionCore:
         cut_at, words = self._record.cut_at, result.words
         return cut_at is not None and bool(words) and cut_at - words[-1].end <= SEAM_SECONDS * self._rate
 
-    def _quiet(self, heard: int, now: float) -> Iterable[Decision]:
+    def _quiet(self, heard: int) -> Iterable[Decision]:
         position = heard - int(ONSET_SECONDS * self._rate)
         if (
             self._record.speaking_since is not None
             or position - self._timeline.confirmed < SILENCE_SECONDS * self._rate
         ):
             return ()
-        return self._settled(self._timeline.silence(min(position, self._log.end), self._tier), now)
+        return self._settled(self._timeline.silence(min(position, self._log.end), self._tier))
 
-    def _drained(self, position: int, now: float) -> Iterable[Decision]:
+    def _drained(self, position: int) -> Iterable[Decision]:
         if self._log.ended and position == self._log.end:
-            return (*self._rest(position, now), *self._beyond(now))
+            return (*self._rest(position), *self._beyond())
         heard = position - int(ONSET_SECONDS * self._rate)
-        return (*self._settled(self._timeline.silence(heard, self._tier), now), *self._forced_out(now))
+        return (*self._settled(self._timeline.silence(heard, self._tier)), *self._forced_out())
 
-    def _rest(self, position: int, now: float) -> Iterable[Decision]:
+    def _rest(self, position: int) -> Iterable[Decision]:
         """Settle what is left when all was heard; but not a word that goes on where this server stops listening."""
         if self._record.cut_at is not None:
             position -= int(ONSET_SECONDS * self._rate)
-        return self._settled(self._timeline.silence(position, self._tier), now)
+        return self._settled(self._timeline.silence(position, self._tier))
 
-    def _beyond(self, now: float) -> Iterable[Decision]:
+    def _beyond(self) -> Iterable[Decision]:
         """What follows when all of a log was heard."""
         if self._record.next_log():
-            return self._forced_out(now, AudioNotKept)
+            return self._forced_out(AudioNotKept)
         if self._record.draining:
             return (Send(_problem(GoingAway(), fatal=True)),)
         return (Send(Done(position=self._log.end, seq=self._timeline.seq)),)
@@ -282,14 +286,14 @@ class SessionCore:
         """The one that is heard."""
         return self._record.log
 
-    def _settled(self, final: Transcript | None, now: float) -> Iterable[Decision]:
+    def _settled(self, final: Transcript | None) -> Iterable[Decision]:
         if final is None:
             return ()
         learned = self._learned(final)
         self._log.release(final.end)
         return (Send(final), *learned)
 
-    def _forced_out(self, now: float, why: type[SpeechError] = AudioLost) -> list[Decision]:
+    def _forced_out(self, why: type[SpeechError] = AudioLost) -> list[Decision]:
         """Announce what the log could not hold, and why if it knows more."""
         log, commands = self._log, list[Decision]()
         if log.trouble is not None:

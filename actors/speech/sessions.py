@@ -149,7 +149,7 @@ class Sessions:
         self._cache = cache
         self._live: dict[str, Session] = {}
         self._turns: dict[str, _Turns] = {}
-        self._arriving = 0  # sessions that have a place, and do not live yet
+        self._arriving: set[str] = set()  # who has a place, and may not live yet
 
     def __len__(self) -> int:
         return len(self._live)
@@ -160,7 +160,7 @@ class Sessions:
 
     def ready(self) -> bool:
         """True while a new session would find a place."""
-        return len(self._live) + self._arriving < self._limit()
+        return len(self._live.keys() | self._arriving) < self._limit()
 
     async def open(self, session_id: str, config: RecognitionConfig) -> Link:
         """Begin a session; its first event is `Ready`.
@@ -221,9 +221,9 @@ class Sessions:
             claimed = await self._keeping.claim(session_id, resume, token)
             if claimed is None:
                 raise ResumeFailed()
-            if (session := self._live.get(session_id)) is not None:
-                await session.give_up()  # what its client lacks can only be recognised again
             try:
+                if (session := self._live.get(session_id)) is not None:
+                    await session.give_up()  # what its client lacks can only be recognised again
                 begun = self._keeping.config(claimed)
                 _check_audio(begun, config)
                 origin = _origin(claimed, resume)
@@ -231,7 +231,7 @@ class Sessions:
                 if claimed.position is not None:
                     return self._finished(session_id, begun, origin, token, [*missed, _done(claimed)])
                 return await self._start(session_id, begun, origin, token, missed)
-            except SpeechError:
+            except BaseException:
                 self._keeping.leave(session_id, claimed.epoch)
                 raise
 
@@ -311,11 +311,11 @@ class Sessions:
             limit = self._limit()
             why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
             raise ServerBusy(why, retry_after=BUSY_RETRY)
-        self._arriving += 1
+        self._arriving.add(session_id)
         try:
             yield
         finally:
-            self._arriving -= 1
+            self._arriving.discard(session_id)
 
     @asynccontextmanager
     async def _turn(self, session_id: str) -> AsyncGenerator[None, None]:

@@ -29,7 +29,7 @@ from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.sessions import Sessions
 from supervisor.spec import Child
-from supervisor.testing import virtual_backend
+from supervisor.testing import settle, virtual_backend
 from supervisor.tree import Supervisor
 from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, in_memory, speech
 from tests.speech.spools import open_spools
@@ -369,6 +369,14 @@ async def test_sessions_past_the_limit_or_of_a_taken_name_are_refused() -> None:
         with pytest.raises(ServerBusy, match="all 2 sessions are taken") as refused:
             await sessions.open("c", CONFIG)
         assert refused.value.retry_after == 5.0
+
+
+async def test_sessions_that_arrive_together_take_one_place_each() -> None:
+    async with running(FakeBackend(), max_sessions=4) as sessions, anyio.create_task_group() as tasks:
+        for number in range(4):
+            tasks.start_soon(sessions.open, f"s{number}", CONFIG)
+        await settle()
+        assert (len(sessions), sessions.ready()) == (4, False)
 
 
 async def test_without_a_limit_there_are_as_many_sessions_as_working_backends_have_streams() -> None:

@@ -7,8 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from actors.speech.journal.port import Durability
 from transport.layers import Setting, SettingsError, from_option
 from transport.settings import Loaded, load
+
+SURVIVES = {
+    Durability.MEMORY: "what is kept survives a client's connection, not the server's process",
+    Durability.PROCESS: "what is kept survives the process; a power cut may take the last moments",
+    Durability.DISK: "what is kept survives a power cut",
+}
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, **shortcuts: str) -> None:

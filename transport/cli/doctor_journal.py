@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from actors.speech.errors import JournalUnavailable, SpeechError
 from actors.speech.journal.port import Append, Durability, Entry, Forget, Open, Opened
+from transport.cli.common import SURVIVES
 from transport.cli.findings import Finding, Level
 from transport.expected import ExpectedError
 from transport.journal import make_bodies, make_database
@@ -16,11 +17,6 @@ from transport.settings import Settings
 
 COMMITS = 20  # whose median is shown
 SLOW_COMMIT = 0.1  # seconds; every final waits for one
-SURVIVES = {
-    Durability.MEMORY: "what is kept survives a client's connection, not the server's process",
-    Durability.PROCESS: "what is kept survives the process; a power cut may take the last moments",
-    Durability.DISK: "what is kept survives a power cut",
-}
 
 
 def examine_journal(settings: Settings) -> Finding:

@@ -12,20 +12,14 @@ from contextlib import contextmanager, suppress
 
 import anyio
 
-from actors.speech.journal.port import Durability
 from supervisor.errors import Path
 from transport.app import App, serving
-from transport.cli.common import add_settings_arguments, loaded_settings
+from transport.cli.common import SURVIVES, add_settings_arguments, loaded_settings
 from transport.logs import configure
 from transport.reload import reload
 from transport.settings import Settings
 
 LEAKED = 1  # exit code
-SURVIVED = {
-    Durability.MEMORY: "lost connections, not this process",
-    Durability.PROCESS: "lost connections and the death of this process",
-    Durability.DISK: "lost connections, the death of this process and a power cut",
-}
 _INJECTION = """\
 --inject RIVA_005:0.01,AUDIO_003:0.001 raises errors on purpose, to see what becomes of them; `voxtree errors CODE` says
 of what the number is the probability.
@@ -102,7 +96,7 @@ def _welcome(app: App, settings: Settings) -> None:
         recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
     print(f"listening on   {app.url}")
     print(f"recognisers    {recognisers}")
-    print(f"journal        {app.journal.name}: sessions survive {SURVIVED[app.journal.durability]}")
+    print(f"journal        {app.journal.name}: {SURVIVES[app.journal.durability]}")
     if app.faults is not None:
         print(f"INJECTED       {app.faults}")
     print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)
