@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-# Seconds. Whoever speaks is waited for by a session for a minute, so for no longer is it tried; and half a second is what
-# a speaker hardly notices. A server that is there and has no room says itself when to come again.
+# Seconds. A session waits for its client for a minute, so for no longer is it tried; and half a second is what a
+# speaker hardly notices. A server that is there and has no room says itself when to come again.
 FIRST, LONGEST = 0.25, 0.5
 
 
