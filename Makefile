@@ -14,8 +14,8 @@ help:  ## this list
 demo: $(READY)  ## watch a session survive its recogniser
 	@$(BIN)/voxtree demo $(ARGS)
 
-test: $(READY)  ## the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## the whole test suite, on all cores
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(READY)  ## ruff: rules and formatting
 	@$(BIN)/ruff check .

@@ -508,6 +508,7 @@ async def test_what_cannot_go_on_is_told_before_the_close(
         (b"\xc2\x80\x00\x00\x00\x00", "CONN_003", 1002),  # compressed, which was not agreed
         (b"\x82\x02\x00\x00", "CONN_003", 1002),  # not masked
     ],
+    ids=["no UTF-8", "continues nothing", "compressed", "not masked"],  # a mask is random
 )
 async def test_a_broken_frame_is_told_before_the_close(house: House, frame: bytes, code: str, close: int) -> None:
     async with house.connect() as client:
