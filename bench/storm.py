@@ -2,7 +2,8 @@
 
 One server, one scripted Riva, and clients of the library behind a proxy that drops every connection at the same moment;
 new ones are let through at once. The clients speak word-coded audio before, during and after that. What is measured is
-coming back, not recognising, so they speak more slowly the more they are: together as much as --talkers people do.
+coming back, not recognising, so they speak more slowly the more they are: together as much as --talkers people do. Each
+message is a whole word, so that the pauses, which voxtree fills with silence, are between words.
 
 The clients and the proxy are one process. If that had no time to spare while sessions came back, then it is the clients
 that were measured; the last line says so.
@@ -25,9 +26,10 @@ from bench.faults.outcome import outcome
 from bench.faults.players import Voxtree, backend
 from bench.faults.recovery import percentile, resumption
 from bench.faults.stage import Stage
-from bench.faults.talk import CHUNK_SECONDS, Talk
+from bench.faults.talk import Talk
 from bench.proxy import Proxy
 from bench.riva import Plan
+from bench.riva.words import SLOT_SECONDS
 from bench.rounds import machine
 from transport.expected import ExpectedError
 
@@ -104,15 +106,16 @@ class TooFewFiles(ExpectedError):
 
 async def _storm(sessions: int, words: int, talkers: int) -> Storm:
     _allow_files(4 * sessions + 200)  # of a session: its client's end, both of the proxy's, and some to spare
-    pace = CHUNK_SECONDS * max(1.0, sessions / talkers)
+    pace = SLOT_SECONDS * max(1.0, sessions / talkers)
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "storm")) as stage:
             (riva,) = await stage.rivas(Plan())
             voxtree = await stage.voxtree(backend("primary", riva.port))
             proxy = await stage.proxy(voxtree.port)
-            lasts = stage.seconds * pace / CHUNK_SECONDS
+            lasts = stage.seconds * pace / SLOT_SECONDS
             url, spread = f"ws://127.0.0.1:{proxy.port}/transcribe", sessions / OPENING
-            async with stage.speech(url, spread=spread, pace=pace, patience=lasts + spread + PATIENCE):
+            patience = lasts + spread + PATIENCE
+            async with stage.speech(url, spread=spread, chunk=SLOT_SECONDS, pace=pace, patience=patience):
                 await asyncio.sleep(spread + CUT_AT * lasts)
                 figures = await _cut(stage, voxtree, proxy)
             progress()

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.errors import GoingAway, JournalUnavailable, ResumeFailed, TakenOver
+from actors.speech.errors import GoingAway, JournalUnavailable, ResumeFailed, SpeechError, TakenOver
 from actors.speech.journal.port import Claimed, Fenced, Refused
 from actors.speech.messages import (
     Ack,
@@ -169,7 +169,7 @@ class Audience:
             return self._claimed(client, outcome)
         attach = self._record.claims.pop(client, None)
         if isinstance(outcome, Refused):
-            return [TurnAway(client, ResumeFailed())]
+            return [TurnAway(client, refusal(outcome))]
         if epoch == self._record.epoch:  # others have had the session, and written what is not known here
             return [TurnAway(client, None), *self._deposed()]
         return [] if attach is None else self._attach(attach)  # the other owner is this session: an earlier claim of it
@@ -236,6 +236,11 @@ class Audience:
 
     def _deposed(self) -> list[Decision]:
         return [Say(Problem(code=TakenOver.entry.code, fatal=True)), End()]
+
+
+def refusal(refused: Refused) -> SpeechError:
+    """What a client is told whose claim was refused: it may only be late, as the slower one of two that resumed."""
+    return TakenOver() if refused.connected else ResumeFailed()
 
 
 def _journal_late() -> Status:

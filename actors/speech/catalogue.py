@@ -145,7 +145,7 @@ _ROWS = (
     _entry(
         "CONN_010", "CONN_TAKEN_OVER", _INFO, Fault.CLIENT,
         "This session goes on in another connection.", Retry.KEEP_FOR_RESUME, Action.NONE, 4409,
-        "The session was resumed by another connection, here or at another server; this one is closed.",
+        "Another connection has resumed the session, here or at another server; this one is closed, or came too late.",
         "Nothing: clients that lost their connection come back this way before the server has noticed.",
     ),
     _entry(

@@ -101,8 +101,8 @@ class Keeping:
         outcome = await self._perform(opening, session_id)
         return outcome.epoch if isinstance(outcome, port.Opened) else None
 
-    async def claim(self, session_id: str, resume: Resume, next_token: str) -> port.Claimed | None:
-        """Own a session that a client wants to resume; None: it may not.
+    async def claim(self, session_id: str, resume: Resume, next_token: str) -> port.Claimed | port.Refused:
+        """Own a session that a client wants to resume, if it may.
 
         Raises:
             ServerBusy: the journal can be asked nothing now.
@@ -111,7 +111,8 @@ class Keeping:
             session_id, digest(resume.token), digest(next_token), resume.seq, rewind=not self.keeps_words
         )
         outcome = await self._perform(claim, session_id)
-        return outcome if isinstance(outcome, port.Claimed) else None
+        assert isinstance(outcome, port.Claimed | port.Refused)  # who does not own a session is not fenced
+        return outcome
 
     def config(self, claimed: port.Claimed) -> RecognitionConfig:
         """What the session was begun with."""

@@ -12,6 +12,7 @@ from actors.address import Ref
 from actors.errors import ActorGone
 from actors.hosting import actor_child
 from actors.mailbox import Mailbox
+from actors.speech.audience import refusal
 from actors.speech.client import Client
 from actors.speech.errors import (
     InvalidMessage,
@@ -21,7 +22,7 @@ from actors.speech.errors import (
     SpeechError,
     UnexpectedError,
 )
-from actors.speech.journal.port import Claimed
+from actors.speech.journal.port import Claimed, Refused
 from actors.speech.keeping import Keeping, new_token
 from actors.speech.link import Link
 from actors.speech.messages import (
@@ -189,6 +190,7 @@ class Sessions:
 
         Raises:
             ResumeFailed: there is no such session, any more, or the token is not its.
+            TakenOver: its client is connected, and nobody else has its token.
             GoingAway: the server stops.
             ServerBusy: all places are taken, or the journal cannot be asked.
         """
@@ -219,8 +221,8 @@ class Sessions:
         token = new_token()
         async with self._place(session_id):
             claimed = await self._keeping.claim(session_id, resume, token)
-            if claimed is None:
-                raise ResumeFailed()
+            if isinstance(claimed, Refused):
+                raise refusal(claimed)
             try:
                 if (session := self._live.get(session_id)) is not None:
                     await session.give_up()  # what its client lacks can only be recognised again

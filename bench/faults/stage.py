@@ -22,7 +22,7 @@ from bench.riva.faults import Action
 from bench.riva.words import TAGS
 from transport.expected import ExpectedError
 
-UTTERANCE, PAUSE = 10, 0.3  # words, seconds: with the silence around words enough for a final
+UTTERANCE, PAUSE = 10, 0.4  # words, seconds: with the silence around words enough for a final
 SPREAD = 1.0  # seconds over which the clients begin, less when they speak shortly
 PATIENCE = 60.0  # seconds after the end of speech, faults aside, in which the last words must have come
 
@@ -151,6 +151,7 @@ class Stage:
         name: str = "s",
         words: int | None = None,
         spread: float | None = None,
+        chunk: float = CHUNK_SECONDS,
         pace: float | None = CHUNK_SECONDS,
         patience: float = PATIENCE,
         keep: float = KEEP_SECONDS,
@@ -163,10 +164,12 @@ class Stage:
             counts: their words belong to the account.
             name: what their session ids begin with.
             spread: seconds over which they begin.
+            chunk: seconds of audio in a message.
+            pace: seconds between two messages; None: as fast as the server takes them.
             patience: seconds after the end of speech that the last words may take.
             keep, give_up_after: see `Talk`.
         """
-        make = partial(Talk, keep=keep, give_up_after=give_up_after, live=pace is not None)
+        make = partial(Talk, keep=keep, give_up_after=give_up_after, live=pace is not None, chunk=chunk)
         talks = [make(self.coded(words)) for _ in range(self.sessions if sessions is None else sessions)]
         if counts:
             self.talks += talks

@@ -60,6 +60,7 @@ class Talk:
         keep: seconds of audio kept for a lost connection.
         give_up_after: seconds without a connection; None: as the client library does.
         live: what is kept may be dropped, as of speech.
+        chunk: seconds of audio in a message.
 
     Attributes:
         ledger: the account of the words.
@@ -84,6 +85,7 @@ class Talk:
         keep: float = KEEP_SECONDS,
         give_up_after: float | None = None,
         live: bool = True,
+        chunk: float = CHUNK_SECONDS,
     ) -> None:
         self.speech = speech
         self.core = ClientCore(
@@ -108,6 +110,7 @@ class Talk:
         self.on_ack: Callable[[Talk, Ack], None] = lambda talk, ack: None
         self.is_silent = False
         self._reach = -1
+        self._chunk = round(chunk * speech.rate)
 
     async def run(self, url: str, *, limit: float, wait: float = 0.0, pace: float | None = CHUNK_SECONDS) -> None:
         """Say everything and listen to the end. Raises nothing: `failure` says why it did not come so far.
@@ -148,10 +151,6 @@ class Talk:
         """When a word had been sent as a whole; None if it was not."""
         message = -(-self.speech.word(word).end // self._chunk) - 1
         return self.sent[message] if message < len(self.sent) else None
-
-    @property
-    def _chunk(self) -> int:
-        return round(CHUNK_SECONDS * self.speech.rate)
 
     async def _converse(self, session: Session, pace: float | None) -> None:
         speaking = asyncio.create_task(self._speak(session, pace))

@@ -175,7 +175,7 @@ class _Ledger:
                 since=self._now,
             )
         else:
-            return Refused()
+            return Refused(connected=row.is_connected(self._now, self._retention))
         self._write_entries()
         entries = self._tables.entries(claim.session_id, claim.seq)
         if claim.rewind and entries:  # entries tile: where the first one that goes begins, the one before it ended

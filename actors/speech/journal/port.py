@@ -156,7 +156,13 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """There is no such session, it cannot be resumed any more, or the token is not its: nobody is told which."""
+    """There is no such session, it cannot be resumed any more, or the token is not its: nobody is told which.
+
+    Attributes:
+        connected: the session has a client. Whoever asked may have been that client before: the token is no longer its.
+    """
+
+    connected: bool = False
 
 
 class Written(msgspec.Struct, frozen=True):
