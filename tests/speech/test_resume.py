@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from actors.speech.errors import GoingAway, JournalUnavailable, ResumeFailed, ServerBusy, SessionInUse, SpeechError
+from actors.speech.errors import (
+    GoingAway,
+    JournalUnavailable,
+    ResumeFailed,
+    ServerBusy,
+    SessionInUse,
+    SpeechError,
+    TakenOver,
+)
 from actors.speech.journal.body import Bodies, TextPolicy
 from actors.speech.journal.memory import MemoryStore
 from actors.speech.journal.port import JournalStore, Operation, Outcome
@@ -237,24 +245,31 @@ async def test_a_token_works_until_the_next_one_has_arrived() -> None:
         await caller.resume(token=first)
         caller.link.confirmed()
         await settle()
-        with pytest.raises(ResumeFailed):
+        with pytest.raises(TakenOver):
             await caller.resume(token=first)
         await caller.say(end_of(FIRST))
         await caller.hear(1)
         assert caller.words == "1 2 3"
 
 
-@pytest.mark.parametrize("wait", [0.0, 61.0])
+@pytest.mark.parametrize("wait", [1.0, 61.0])
 async def test_a_wrong_token_and_one_that_comes_too_late_are_refused_alike(wait: float) -> None:
     async with running(FakeBackend()) as sessions:
         caller = Caller(sessions)
         await caller.open()
-        if wait:
-            caller.link.disconnected()
-            await anyio.sleep(wait)
+        caller.link.disconnected()
+        await anyio.sleep(wait)
         with pytest.raises(ResumeFailed) as refused:
-            await caller.resume(token=caller.last.token if wait else "guess")
+            await caller.resume(token="guess" if wait < 60 else caller.last.token)
         assert str(refused.value) == "CONN_008 CONN_RESUME_FAILED"
+
+
+async def test_a_wrong_token_for_a_session_that_is_connected_is_told_that_it_goes_on_elsewhere() -> None:
+    async with running(FakeBackend()) as sessions:
+        caller = Caller(sessions)
+        await caller.open()
+        with pytest.raises(TakenOver):
+            await caller.resume(token="guess")
 
 
 async def test_a_client_that_has_kept_less_than_is_wanted_is_told_of_the_gap_in_its_place() -> None:
@@ -372,7 +387,7 @@ async def test_an_id_is_taken_while_it_is_connected_and_free_when_its_client_has
         other = Caller(sessions)
         await other.open()
         assert (other.last.resumed, len(sessions)) == (False, 1)
-        with pytest.raises(ResumeFailed):
+        with pytest.raises(TakenOver):
             await caller.resume()
         await other.say(end_of(FIRST))
         await other.hear(1)

@@ -17,7 +17,7 @@ from bench.processes import Process
 from transport.client import Ack
 
 AWAY = 5.0  # seconds
-DISK = 2 * 2**20  # bytes
+DISK = 16 * 2**20  # bytes; SQLite's log alone takes four before it is written over
 _HOLD = """\
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=30)

@@ -117,7 +117,7 @@ class Conformance:
         newer = await another.opened(token=OTHER)
         assert newer > epoch
         assert await owner.ask(Append("s1", epoch, entries(3))) == Fenced()
-        assert await owner.ask(Claim("s1", FIRST, SECOND, 0)) == Refused()
+        assert await owner.ask(Claim("s1", FIRST, SECOND, 0)) == Refused(connected=True)
         assert (await another.claimed(OTHER, THIRD)).entries == ()
 
     async def test_an_open_asked_twice_opens_once(self, owner: Owner) -> None:

@@ -233,7 +233,7 @@ def test_pauses_grow_and_the_client_gives_up_when_its_session_is_surely_gone() -
         delays.append(commands[-1].delay)
         now += commands[-1].delay
         commands = list(core.unreachable("nobody there", now))
-    assert delays[:4] == [0.25, 0.5, 0.5, 0.5]
+    assert delays[:4] == [0.25, 0.35, 0.35, 0.35]
     assert sum(delays) == pytest.approx(70.0)  # the server's window, and ten seconds
     failed = failure(commands)
     assert isinstance(failed, ConnectionLost)
