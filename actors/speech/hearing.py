@@ -21,6 +21,9 @@ LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not h
 # not come by then has most likely been lost.
 TURN_SECONDS = 1.0
 TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
+SOUND_SECONDS = (
+    0.03  # at the end of what was sent; when it is audible, silence put behind it cuts a sound, maybe a word
+)
 
 
 class Hearing:
@@ -38,15 +41,22 @@ class Hearing:
         origin: the session position where it begins.
         rate: samples per second.
         longest: samples; an utterance that goes on for longer is to be ended by force.
+        waits_until: no silence is filled in before audio from this session position on has come.
 
     Attributes:
         over: nothing that the stream says from now on counts.
         force_due: the utterance is to be ended by force.
+        cut_at: the session position of a sound that filled silence has cut in two; None: there is none. When audio
+            comes again, another stream should hear the sound whole.
     """
 
-    def __init__(self, number: int, origin: int, rate: int, *, longest: int, now: float) -> None:
+    def __init__(self, number: int, origin: int, rate: int, *, longest: int, now: float, waits_until: int = 0) -> None:
         self.over = False
         self.force_due = False
+        self.cut_at: int | None = None
+        self._waits_until = waits_until
+        self._sounds = False  # the last of the audio does
+        self._tail = 2 * int(SOUND_SECONDS * rate)  # bytes
         self._number = number
         self._rate = rate
         self._grid = int(GRID_SECONDS * rate)
@@ -67,14 +77,17 @@ class Hearing:
         samples = len(pcm) // 2
         self._clock.audio(samples)
         self._fill.audio(now)
+        self._sounds = is_audible(pcm[-self._tail :])
         shown = self._shown
         if shown is not None and shown.is_prompt:
             shown.silent = 0 if is_audible(pcm) else shown.silent + samples
 
     def silence(self, now: float) -> bytes:
         """The silence that is due now because no audio comes; it counts as handed over. Mostly empty."""
-        if now < self._fill.due:
+        if now < self._fill.due or (self._sounds and self._clock.sent <= self._waits_until):
             return b""
+        if self._sounds:
+            self.cut_at = self._clock.sent
         samples = int(FILL_CHUNK * self._rate)
         self._clock.silence(samples)
         self._fill.filled(now, speaking=self.speaking)
@@ -191,7 +204,7 @@ class Hearing:
         """A final on the session's clock."""
         words = tuple(self._word(word, shift) for word in result.words)
         cut = self._take_cut(words[-1].end) if words else Cut.NONE
-        self.over = self.over or cut is Cut.HELD
+        self.over = self.over or cut in (Cut.HELD, Cut.LEFT)
         mapped = msgspec.structs.replace(result, words=words, processed=self._position(result.processed))
         return Heard(self._number, mapped, self._clock.sent, cut)
 
@@ -208,7 +221,9 @@ class Hearing:
         self._cuts = [(position, cut) for position, cut in self._cuts if position > end + self._grid]
         if found:
             return found[-1]
-        return Cut.TOUCHED if self._clock.fills_near(end, self._grid) else Cut.NONE
+        if not self._clock.fills_near(end, self._grid):
+            return Cut.NONE
+        return Cut.TOUCHED if self.cut_at is None else Cut.LEFT
 
 
 class _Shown:

@@ -47,6 +47,7 @@ class Listening:
     Args:
         cursor: stands where the stream begins.
         on_move: called when the stream should be replaced, which it may be as long as it runs (`retire`).
+        waits_until: see `Hearing`.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Listening:
         *,
         timers: Timers,
         on_move: Callable[[Listening], None],
+        waits_until: int = 0,
     ) -> None:
         now = anyio.current_time()
         self.retired = False
@@ -73,7 +75,7 @@ class Listening:
         self._cursor = cursor
         self._on_move = on_move
         longest = int(LONGEST * cursor.log.capacity)
-        self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now)
+        self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now, waits_until=waits_until)
         self._patience = _Patience(record)
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
@@ -105,6 +107,11 @@ class Listening:
         self.retired = True
         self._cursor.log.changed.notify()
 
+    @property
+    def cut_at(self) -> int:
+        """Where silence has cut a sound that the next stream is to hear whole; 0: nowhere."""
+        return self._hearing.cut_at or 0
+
     def gives_way(self) -> Outcome:
         """The backend will not go on with it. Another stream will, or does already."""
         self.outcome = Outcome.RETIRED if self.retired else Outcome.NEXT
@@ -128,6 +135,8 @@ class Listening:
                 hearing.forced(for_length=True)
                 await stream.force_final()
             elif pcm := cursor.read(chunk):
+                if hearing.cut_at is not None:
+                    self._end(Outcome.NEXT)
                 hearing.audio(pcm, anyio.current_time())
                 await stream.send(pcm)
                 chunk = most if cursor.behind > most else usual

@@ -150,7 +150,7 @@ class Cut(Enum):
     NONE = auto()
     TOUCHED = auto()  # it may have been; its other half, if there is one, is heard next
     HELD = auto()  # it may have been, and the next stream can hear it whole
-    LEFT = auto()  # it may have been, and whoever goes on with the session hears it whole
+    LEFT = auto()  # it was, and whoever goes on with the session, or the next stream, hears it whole
 
 
 class Heard(msgspec.Struct, frozen=True):

@@ -67,6 +67,7 @@ class _Life:
         self._moving = False  # a stream is being opened beside the present one …
         self._opening: anyio.CancelScope  # … in here
         self._move_from = 0.0  # not before
+        self._cut_at = 0  # where the stream before was given silence in the middle of a sound
 
     async def listen(self, before: Listening | None = None) -> None:
         """Hear stream after stream until all was heard, or one that replaces the present one has taken over."""
@@ -92,9 +93,19 @@ class _Life:
                 position = await self._session.ask(opened)
                 cursor = Cursor(record.log, position)  # the log as of now: the session may have gone on to another
                 listening = Listening(
-                    record, self._session, lease, stream, number, cursor, timers=self._timers, on_move=self._move
+                    record,
+                    self._session,
+                    lease,
+                    stream,
+                    number,
+                    cursor,
+                    timers=self._timers,
+                    on_move=self._move,
+                    waits_until=self._cut_at,
                 )
-                return await listening.run()
+                outcome = await listening.run()
+                self._cut_at = listening.cut_at
+                return outcome
         except SpeechError:
             if listening is not None and listening.retired:
                 return Outcome.RETIRED  # nobody waits for what it had to say

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# A pause of the client's network is over sooner as a rule, and silence in mid-word costs the word.
+# A pause of the client's network is over sooner as a rule, and a word that silence has cut costs another stream.
 FILL_AFTER = 2.0
 FILL_CHUNK = 0.1  # seconds of silence in one message
 # Silence after which every backend has ended the utterance that it was in: Riva's models take 0.3 to 1.5 s.

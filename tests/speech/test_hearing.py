@@ -17,9 +17,9 @@ QUIET = bytes(200)
 class Scene:
     """A hearing that is fed by hand; `now` moves with the audio, or as told."""
 
-    def __init__(self, origin: int = 0, longest: int = 30 * RATE) -> None:
+    def __init__(self, origin: int = 0, longest: int = 30 * RATE, waits_until: int = 0) -> None:
         self.now = 100.0
-        self.hearing = Hearing(7, origin, RATE, longest=longest, now=self.now)
+        self.hearing = Hearing(7, origin, RATE, longest=longest, now=self.now, waits_until=waits_until)
 
     def audio(self, seconds: float, pcm: bytes = LOUD) -> None:
         for _ in range(round(seconds * 10)):
@@ -348,11 +348,29 @@ def test_a_word_where_the_client_wanted_the_end_or_fell_silent_may_have_been_cut
     heard = scene.final(Word("one", 1500, 2000), processed=2000)
     assert heard is not None
     assert heard.cut is Cut.TOUCHED
-    scene.audio(1.0)
+    scene.audio(1.0, QUIET)
     scene.pause(FILL_AFTER + 1.0)
     heard = scene.final(Word("two", 2500, 3040), processed=3900)
     assert heard is not None
-    assert (heard.cut, scene.hearing.over) == (Cut.TOUCHED, False)
+    assert (heard.cut, scene.hearing.over, scene.hearing.cut_at) == (Cut.TOUCHED, False, None)
+
+
+def test_a_sound_that_filled_silence_cuts_is_left_to_the_next_stream() -> None:
+    scene = Scene()
+    scene.audio(1.0)
+    scene.pause(FILL_AFTER + 1.0)
+    assert scene.hearing.cut_at == RATE
+    heard = scene.final(Word("one", 500, 1040), processed=1900)
+    assert heard is not None
+    assert (heard.cut, scene.hearing.over) == (Cut.LEFT, True)
+
+
+def test_the_next_stream_is_not_given_silence_before_the_sound_goes_on() -> None:
+    scene = Scene(waits_until=RATE)
+    scene.audio(1.0)
+    assert scene.pause(100.0) == 0
+    scene.audio(0.1)
+    assert scene.pause(FILL_AFTER + 1.0) > 0
 
 
 @pytest.mark.parametrize(("early", "cut"), [(True, Cut.HELD), (False, Cut.NONE)])

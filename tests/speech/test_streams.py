@@ -13,7 +13,7 @@ from actors.speech.listening import FIRST_ANSWER_SECONDS
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
 from actors.speech.ports import Tier
 from actors.speech.silence import FILL_AFTER, KEEP_ALIVE
-from tests.speech.fakes import PAUSE, RATE, FakeBackend, Habits, speech
+from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, Habits, speech
 from tests.speech.test_sessions import CONFIG, converse, finals, numbers, running, states, talk, told, until_said, words
 
 UTTERANCE = 10 * 0.25 + PAUSE / RATE  # seconds of ten words and the pause behind them
@@ -59,6 +59,36 @@ async def test_a_backend_without_finals_ends_the_utterance_of_a_client_that_send
         said = finals(await until_said(session, "1 2 3"))
         assert said[-1].provisional
         session.disconnected()
+
+
+@pytest.mark.parametrize("away", [0.5, FILL_AFTER + 0.1, 9.0, 40.0])
+async def test_a_word_in_which_the_network_stalls_is_heard_whole(away: float) -> None:
+    """Silence is filled in, which cuts the word; the next stream hears it from its beginning."""
+    backend, audio = FakeBackend(), speech(301, 4)
+    cut = 2 * (3 * (WORD + GAP) + WORD // 2)  # bytes: in the middle of the last word
+    async with running(backend) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(audio[:cut])
+        await anyio.sleep(away)
+        await session.audio(audio[cut:])
+        await session.stop()
+        events = await told(session)
+    assert words(events) == numbers(301, 304)
+    last = finals(events)[-1].words[-1]
+    assert (last.start, last.end) == (3 * (WORD + GAP), 3 * (WORD + GAP) + WORD)
+    assert backend.opened <= 3
+
+
+async def test_the_last_sound_of_a_client_that_sends_nothing_more_is_kept_back_until_it_stops() -> None:
+    backend, audio = FakeBackend(), speech(301, 2)
+    async with running(backend) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(audio[: 2 * (WORD + GAP + WORD // 2)])
+        await until_said(session, "301")
+        await anyio.sleep(30)
+        await session.stop()
+        assert words(await told(session)) == "302"
+    assert backend.opened == 2
 
 
 # ---- streams that are replaced
