@@ -240,7 +240,7 @@ class Audience:
 
 def refusal(refused: Refused) -> SpeechError:
     """What a client is told whose claim was refused: it may only be late, as the slower one of two that resumed."""
-    return TakenOver() if refused.connected else ResumeFailed()
+    return TakenOver() if refused.superseded else ResumeFailed()
 
 
 def _journal_late() -> Status:

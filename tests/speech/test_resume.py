@@ -252,24 +252,17 @@ async def test_a_token_works_until_the_next_one_has_arrived() -> None:
         assert caller.words == "1 2 3"
 
 
-@pytest.mark.parametrize("wait", [1.0, 61.0])
+@pytest.mark.parametrize("wait", [0.0, 61.0])
 async def test_a_wrong_token_and_one_that_comes_too_late_are_refused_alike(wait: float) -> None:
     async with running(FakeBackend()) as sessions:
         caller = Caller(sessions)
         await caller.open()
-        caller.link.disconnected()
-        await anyio.sleep(wait)
+        if wait:
+            caller.link.disconnected()
+            await anyio.sleep(wait)
         with pytest.raises(ResumeFailed) as refused:
-            await caller.resume(token="guess" if wait < 60 else caller.last.token)
+            await caller.resume(token=caller.last.token if wait else "guess")
         assert str(refused.value) == "CONN_008 CONN_RESUME_FAILED"
-
-
-async def test_a_wrong_token_for_a_session_that_is_connected_is_told_that_it_goes_on_elsewhere() -> None:
-    async with running(FakeBackend()) as sessions:
-        caller = Caller(sessions)
-        await caller.open()
-        with pytest.raises(TakenOver):
-            await caller.resume(token="guess")
 
 
 async def test_a_client_that_has_kept_less_than_is_wanted_is_told_of_the_gap_in_its_place() -> None:
@@ -387,7 +380,7 @@ async def test_an_id_is_taken_while_it_is_connected_and_free_when_its_client_has
         other = Caller(sessions)
         await other.open()
         assert (other.last.resumed, len(sessions)) == (False, 1)
-        with pytest.raises(TakenOver):
+        with pytest.raises(ResumeFailed):
             await caller.resume()
         await other.say(end_of(FIRST))
         await other.hear(1)

@@ -36,8 +36,14 @@ MIGRATIONS: tuple[LiteralString, ...] = (
     );
     CREATE SEQUENCE voxtree_epochs;
     """,
+    """
+    ALTER TABLE voxtree_sessions ADD COLUMN confirmed boolean NOT NULL DEFAULT true;
+    UPDATE voxtree_sessions SET confirmed = false WHERE length(previous) > 0;
+    """,
 )
-COLUMNS: LiteralString = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position"
+COLUMNS: LiteralString = (
+    "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed"
+)
 OVER: LiteralString = (
     "since + %(window)s + CASE WHEN connected THEN %(lease)s ELSE 0 END + %(ttl)s <= %(now)s"
 )  # fmt: skip
@@ -114,9 +120,11 @@ class PostgresTables:
         self._execute(
             f"INSERT INTO voxtree_sessions ({COLUMNS}) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[],"
             " %s::bytea[], %s::bytea[], %s::boolean[], %s::double precision[], %s::bigint[], %s::bigint[],"
-            " %s::bigint[]) ON CONFLICT (session_id) DO UPDATE SET epoch = excluded.epoch, config = excluded.config,"
+            " %s::bigint[], %s::boolean[]) ON CONFLICT (session_id) DO UPDATE"
+            " SET epoch = excluded.epoch, config = excluded.config,"
             " token = excluded.token, previous = excluded.previous, connected = excluded.connected,"
-            " since = excluded.since, seq = excluded.seq, last_end = excluded.last_end, position = excluded.position",
+            " since = excluded.since, seq = excluded.seq, last_end = excluded.last_end, position = excluded.position,"
+            " confirmed = excluded.confirmed",
             (
                 list(rows),
                 [row.epoch for row in values],
@@ -128,6 +136,7 @@ class PostgresTables:
                 [row.seq for row in values],
                 [row.end for row in values],
                 [row.position for row in values],
+                [row.confirmed for row in values],
             ),
         )
 
@@ -149,7 +158,7 @@ class PostgresTables:
 
 
 def row_of(values: tuple[Any, ...]) -> tuple[str, Row]:
-    session_id, epoch, config, token, previous, connected, since, seq, end, position = values
+    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed = values
     return session_id, Row(
         epoch=epoch,
         config=config,
@@ -160,4 +169,5 @@ def row_of(values: tuple[Any, ...]) -> tuple[str, Row]:
         seq=seq,
         end=end,
         position=position,
+        confirmed=confirmed,
     )

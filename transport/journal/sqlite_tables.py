@@ -33,8 +33,12 @@ MIGRATIONS = (
     CREATE TABLE voxtree_epochs (last INTEGER NOT NULL);
     INSERT INTO voxtree_epochs VALUES (0);
     """,
+    """
+    ALTER TABLE voxtree_sessions ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 1;
+    UPDATE voxtree_sessions SET confirmed = 0 WHERE length(previous) > 0
+    """,
 )
-COLUMNS = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position"
+COLUMNS = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed"
 RESUMABLE_UNTIL = "since + :window + CASE WHEN connected THEN :lease ELSE 0 END"
 
 
@@ -79,10 +83,10 @@ class SqliteTables:
 
     def write(self, rows: Mapping[str, Row]) -> None:
         self._execute_many(
-            f"INSERT OR REPLACE INTO voxtree_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO voxtree_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (each, row.epoch, row.config, row.token, row.previous, row.connected, row.since, row.seq, row.end,
-                 row.position)
+                 row.position, row.confirmed)
                 for each, row in rows.items()
             ],
         )  # fmt: skip
@@ -101,8 +105,8 @@ class SqliteTables:
         return self._execute(f"DELETE FROM voxtree_sessions WHERE {over}", values).rowcount
 
 
-def row_of(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, int | None]) -> tuple[str, Row]:
-    session_id, epoch, config, token, previous, connected, since, seq, end, position = values
+def row_of(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, int | None, int]) -> tuple[str, Row]:
+    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed = values
     return session_id, Row(
         epoch=epoch,
         config=config,
@@ -113,4 +117,5 @@ def row_of(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, in
         seq=seq,
         end=end,
         position=position,
+        confirmed=bool(confirmed),
     )

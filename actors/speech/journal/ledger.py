@@ -41,7 +41,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What the journal knows of a session besides its entries.
 
     Attributes:
-        token, previous: hashes; `previous` is valid too until the client has confirmed `token`, then it is empty.
+        token, previous: hashes; `previous` is valid too, until …
+        confirmed: … the client has shown that it has `token`.
         connected: its owner said that it has a client.
         since: when its owner last said so, or when it lost its client; seconds since 1970.
         seq, end: of its last entry.
@@ -52,11 +53,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes
     token: bytes
     previous: bytes = b""
+    confirmed: bool = True
     connected: bool = True
     since: float
     seq: int = 0
     end: int = 0
     position: int | None = None
+
+    def is_opened_by(self, token: bytes) -> bool:
+        """Whether this token resumes it."""
+        return token != b"" and (token == self.token or (token == self.previous and not self.confirmed))
 
     def is_connected(self, now: float, retention: Retention) -> bool:
         """Whether it has a client, as far as is known: a dead owner no longer says so."""
@@ -163,7 +169,7 @@ class _Ledger:
             return Refused()
         if row.token == claim.next_token:  # asked again
             claimed = row
-        elif claim.token in (row.token, row.previous) and claim.token:
+        elif row.is_opened_by(claim.token):
             if claim.owner not in (None, row.epoch):
                 return Fenced()  # others have owned it meanwhile, and written what who asks does not know
             claimed = replace(
@@ -171,11 +177,13 @@ class _Ledger:
                 epoch=self._tables.next_epoch(),
                 token=claim.next_token,
                 previous=claim.token,
+                confirmed=False,
                 connected=True,
                 since=self._now,
             )
         else:
-            return Refused(connected=row.is_connected(self._now, self._retention))
+            was_its = claim.token != b"" and claim.token == row.previous
+            return Refused(superseded=was_its and row.is_connected(self._now, self._retention))
         self._write_entries()
         entries = self._tables.entries(claim.session_id, claim.seq)
         if claim.rewind and entries:  # entries tile: where the first one that goes begins, the one before it ended
@@ -206,7 +214,7 @@ class _Ledger:
                 # A window that has begun is not begun again.
                 return replace(row, connected=connected, since=self._now) if connected or row.connected else row
             case Confirm():
-                return replace(row, previous=b"") if row.previous else row
+                return row if row.confirmed else replace(row, confirmed=True)
             case Finish():
                 # Its owner may be gone in a moment, and the client not have heard the end: it gets a whole window.
                 return row if row.position is not None else replace(row, position=operation.position, since=self._now)

@@ -159,10 +159,10 @@ class Refused(msgspec.Struct, frozen=True):
     """There is no such session, it cannot be resumed any more, or the token is not its: nobody is told which.
 
     Attributes:
-        connected: the session has a client. Whoever asked may have been that client before: the token is no longer its.
+        superseded: the token was the session's before its present client got its own, and that client is connected.
     """
 
-    connected: bool = False
+    superseded: bool = False
 
 
 class Written(msgspec.Struct, frozen=True):
