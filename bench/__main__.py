@@ -11,12 +11,15 @@ SCENARIOS = {
     "supervisor": "starting, restarting and stopping supervised children, beside a bare TaskGroup",
     "wer": "word error rate over a folder of recordings: whole path against bare engine",
     "cache": "the cache of transcripts: how surely it finds a recording again, how rarely a wrong one, its costs",
+    "metrics": "what seeing costs: a session's work with and without log, metrics and console; a look, a scrape",
     "journal": "what each store of the journal takes, and how long a final waits to be committed",
     "faults": "what becomes of words when things fail: the fault matrix, counted word by word",
+    "errors": "every error, made to happen: what the log, the metrics, the alerts and the client show of it",
     "mttr": "how long words stay away when a backend fails, beside an ordinary handler on the same faults",
     "storm": "many sessions cut at once: how soon all are back, and what that costs the server",
     "soak": "mixed faults for half an hour: words lost and doubled, and whether memory, files or tasks grow",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
+    "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",
     "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",
 }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 import anyio
 
 from supervisor.commands import Entry, Exited, Input, Kill, NotStarted, Started
-from supervisor.errors import Escalated
+from supervisor.errors import Escalated, Path
 from supervisor.reports import ChildEnded, ChildStarted, ChildStartFailed, Event, Exit, ExitKind, Occasion
 from supervisor.root import Root
 from supervisor.snapshot import Snapshot
@@ -27,7 +28,7 @@ class Node(Protocol):
 
     def stop_soon(self) -> None: ...
 
-    def snapshot(self, number: int = 1, last_exit: str | None = None) -> Snapshot: ...
+    def snapshot(self, number: int = 1, last_exit: str | None = None, *, folded: Collection[Path] = ()) -> Snapshot: ...
 
 
 class Link(Protocol):

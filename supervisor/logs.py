@@ -8,6 +8,7 @@ Opt-in: no other module imports this one.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -60,7 +61,8 @@ LEVELS: Mapping[type[Event], int] = MappingProxyType(
 
 
 class LogListener:
-    """Writes one record an event: the message says what happened to whom, `path` and `incarnation` are extras.
+    """Writes one record an event: the message says what happened to whom, `event` (`tree.child_started`),
+    `path` and `incarnation` are extras.
 
     The traceback goes with the first word of an error (`ChildFailed`, `ChildStartFailed`, `ErrorSurvived`), not with
     what follows from it.
@@ -81,8 +83,13 @@ class LogListener:
         if not self._logger.isEnabledFor(level):
             return
         path = "/".join(event.path)
-        extra = {"path": path, "incarnation": event.number}
+        extra = {"event": f"tree.{_snake(type(event))}", "path": path, "incarnation": event.number}
         self._logger.log(level, "%s %s", path, describe(event), exc_info=_news(event), extra=extra)
+
+
+def _snake(kind: type[Event]) -> str:
+    """`child_started` of ChildStarted."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def describe(event: Event) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import Context
 from dataclasses import replace
 from functools import partial
@@ -94,11 +94,12 @@ class Shell:
     def timers(self) -> Timers:
         return self._root.timers
 
-    def snapshot(self, number: int = 1, last_exit: str | None = None) -> Snapshot:
+    def snapshot(self, number: int = 1, last_exit: str | None = None, *, folded: Collection[Path] = ()) -> Snapshot:
         """This supervisor and all below it as they are this moment, whatever is under way. Costs as much as they are.
 
         Args:
             number, last_exit: what only its own supervisor knows of it.
+            folded: supervisors whose children are left out, because they are many.
         """
         core, now = self._core, self._root.loop.now()
         return Snapshot(
@@ -109,7 +110,7 @@ class Shell:
             strategy=self._options.strategy,
             restarts=core.restarts(now),
             intensity=self._options.intensity,
-            children=tuple(_snapshot(entry, now) for entry in core.entries()),
+            children=() if core.path in folded else tuple(_snapshot(entry, now, folded) for entry in core.entries()),
         )
 
     def boot(self) -> None:
@@ -232,10 +233,10 @@ _STATES = {
 }
 
 
-def _snapshot(entry: Entry, now: float) -> Snapshot:
+def _snapshot(entry: Entry, now: float, folded: Collection[Path]) -> Snapshot:
     alive = entry.state in (ChildState.STARTING, ChildState.RUNNING, ChildState.STOPPING)
     if alive and isinstance(entry.life, ParentLink):
-        below = entry.life.supervisor.snapshot(entry.number, entry.last_exit)
+        below = entry.life.supervisor.snapshot(entry.number, entry.last_exit, folded=folded)
         return replace(below, state=entry.state)
     return Snapshot(
         path=entry.path,

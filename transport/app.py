@@ -9,9 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from actors.address import Ref
 from actors.hosting import actor_child
+from actors.speech.error_handler import ErrorContext, ErrorHandler
 from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.keeping import Keeping
@@ -28,13 +30,19 @@ from supervisor.reports import ChildFailed, ChildStarted, Event, Exit
 from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
+from transport.admin.admin import Admin
+from transport.admin.survey import Parts
+from transport.alerts import Alerts
 from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
 from transport.journal import make_bodies, make_journal
-from transport.logs import log_event, log_pool_event
+from transport.logs import Logging
+from transport.metrics import Metrics, Sample
+from transport.observers import Observers
+from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
@@ -51,7 +59,7 @@ class CannotStart(ExpectedError):
 
 
 class App:
-    """One server: watchdog, journal, recogniser process, backends, sessions, front door; it stops in reverse order.
+    """One server: watchdog, alerts, journal, recogniser, backends, sessions, front door; it stops in reverse order.
 
     Run it with `async with app.tree`.
 
@@ -70,17 +78,25 @@ class App:
         on_leak: Callable[[list[TreePath]], None] | None = None,
     ) -> None:
         self._listener = listener
+        self.registry = CollectorRegistry()
+        self.errors = ErrorHandler(self.registry, listener=self._on_error)
+        self.admin = self._admin(settings) if settings.admin.enabled else None
+        self.alerts = Alerts(settings.alerts, self.errors, self.registry) if settings.alerts.sinks else None
+        console = [] if self.admin is None else [self.admin.chronicle]
+        alerts = [] if self.alerts is None else [self.alerts]
+        self.metrics = Metrics(self.registry, self._sample, store=settings.journal.store)
+        self._observers = Observers([Reporting(self.errors), Logging(), self.metrics, *console, *alerts])
         self.faults = _faults(settings.inject)
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
         self.backends = Backends(
             self._endpoints(settings),
             lambda: self.tree.value("backends"),
-            listener=log_pool_event,
+            listener=self._observers.pool,
             disguise=self._disguised,
         )
         self.pool = self.backends.pool
         self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
-        self.journal = make_journal(settings)
+        self.journal = make_journal(settings, self._observers.journal)
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
@@ -92,8 +108,16 @@ class App:
             window=settings.session.resume_window,
             actor=self._session_actor,
             cache=self.cache,
+            listener=self._observers.session,
         )
-        self.front_door = FrontDoor(settings.server, settings.session, self.sessions, faults=self.faults)
+        self.front_door = FrontDoor(
+            settings.server,
+            settings.session,
+            self.sessions,
+            self.errors,
+            faults=self.faults,
+            on_refused=self._observers.refused,
+        )
         self.tree = Supervisor(
             self._children(settings),
             name="voxtree",
@@ -109,7 +133,7 @@ class App:
         return self.front_door.url
 
     async def reload(self, settings: Settings) -> Changes:
-        """Use the backends of other settings; nothing else of them. No session is dropped.
+        """Use what can be used of other settings: backends, origins and limits. No session is dropped.
 
         Raises:
             SettingsError: they cannot be used; everything is as it was then.
@@ -118,9 +142,48 @@ class App:
         if not endpoints:
             raise SettingsError("no backends are left, and the embedded recogniser does not run: that needs a restart")
         try:
-            return await self.backends.reconfigure(endpoints)
+            changes = await self.backends.reconfigure(endpoints)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+        self.front_door.adopt(settings.server, settings.session)
+        self.sessions.adopt(max_sessions=settings.session.max_sessions, window=settings.session.resume_window)
+        return changes
+
+    def reloaded(self, ok: bool) -> None:
+        """Let everybody who observes know that the settings were read again."""
+        self._observers.reloaded(ok)
+
+    def _admin(self, settings: Settings) -> Admin:
+        parts = Parts(
+            tree=lambda: self.tree,
+            pool=lambda: self.pool,
+            sessions=lambda: self.sessions,
+            journal=lambda: self.journal,
+            front_door=lambda: self.front_door,
+            mailboxes=self._mailboxes,
+        )
+        return Admin(settings.admin, parts, self.registry)
+
+    def _sample(self) -> Sample:
+        """What lives now, in numbers; some 0.5 µs a session."""
+        sessions = self.sessions.live()
+        connected = sum(session.record.client is not None for session in sessions)
+        return Sample(
+            connected=connected,
+            waiting=len(sessions) - connected,
+            connections=self.front_door.connections,
+            audio={session.record.session_id: session.record.taken for session in sessions},
+            depth=max((session.ref.depth for session in sessions), default=0),
+            unsent=self.front_door.unsent,
+            pool=self.pool.snapshot(),
+        )
+
+    def _mailboxes(self) -> dict[str, int]:
+        """How much waits for parts outside sessions, by their paths."""
+        waiting = {"journal": len(self.journal)}
+        if self.cache is not None:
+            waiting["cache/index"] = self.cache.depth
+        return {f"{self.tree.name}/{path}": depth for path, depth in waiting.items()}
 
     def _endpoints(self, settings: Settings) -> list[Endpoint]:
         if self.embedded is None:
@@ -151,6 +214,10 @@ class App:
         children = [Child(EMBEDDED_NAME, self.embedded.run)] if self.embedded is not None else []
         return [
             Child("watchdog", Watchdog().run),
+            *([] if self.admin is None else [self.admin.child()]),
+            Child("errors", self.errors.run),
+            Child("metrics", self.metrics.run),
+            *([] if self.alerts is None else [self.alerts.child()]),
             self.journal.child(),
             *children,
             self.backends.child(),
@@ -159,8 +226,11 @@ class App:
             Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
         ]
 
+    def _on_error(self, error: ErrorContext) -> None:
+        self._observers.error(error)
+
     def _on_event(self, event: Event) -> None:
-        log_event(event)
+        self._observers.tree(event)
         if event.path == (self.tree.name, EMBEDDED_NAME):
             match event:
                 case ChildFailed(exit=Exit(error=SpeechError() as error)):
@@ -190,13 +260,14 @@ async def serving(
     """
     if private:
         server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
-        settings = msgspec.structs.replace(settings, server=server, journal=Journal(store="memory"))
+        admin = msgspec.structs.replace(settings.admin, host="127.0.0.1", port=0)
+        settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
     app = App(settings, listener, on_leak)
     try:
         async with app.tree:
             yield app
     except StartFailed as failed:
-        match failed.error:
+        match _cause(failed):
             case SpeechError() as error:
                 why = f"{error.detail}: {error.backend_detail}" if error.backend_detail else error.detail
                 raise CannotStart(why) from failed
@@ -204,6 +275,14 @@ async def serving(
                 raise CannotStart(str(error)) from failed
             case _:
                 raise
+
+
+def _cause(failed: StartFailed) -> BaseException:
+    """What the part itself raised, however deep in the tree it is."""
+    error: BaseException = failed
+    while isinstance(error, StartFailed):
+        error = error.error
+    return error
 
 
 def _faults(wanted: Inject) -> Faults | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol, TypeVar, assert_never
@@ -11,8 +10,10 @@ import anyio
 from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed
 
-from actors.speech.catalogue import CATALOGUE, UNKNOWN, Severity
+from actors.speech.catalogue import CATALOGUE, UNKNOWN
+from actors.speech.error_handler import ErrorContext, ErrorHandler
 from actors.speech.errors import (
+    BY_CODE,
     ClientDisconnected,
     ClientTimeout,
     GoingAway,
@@ -28,13 +29,6 @@ from transport.websocket import ClientSocket
 from transport.wire.intake import Intake, Open, Refuse, Reply, Samples, Step
 from transport.wire.port import Codec, Failed, Limits, Opened, ServerEvent
 
-_log = logging.getLogger(__name__)
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-    Severity.CRITICAL: logging.CRITICAL,
-}
 _T = TypeVar("_T")
 _NORMAL, _DEFECT = 1000, 1011  # close codes: everything delivered; an error whose entry names none
 
@@ -113,6 +107,7 @@ class Connection:
         sessions: Sessions,
         codec: Codec,
         limits: Limits,
+        errors: ErrorHandler,
         *,
         close_timeout: float,
         write_timeout: float,
@@ -123,6 +118,7 @@ class Connection:
         self._sessions = sessions
         self._codec = codec
         self._limits = limits
+        self._errors = errors
         self._close_timeout = close_timeout
         self._write_timeout = write_timeout
         self._intake = Intake(codec, limits, None if faults is None else lambda: self._fault(Opportunity.AUDIO))
@@ -152,6 +148,11 @@ class Connection:
                 self._link.disconnected()
         assert self._ending is not None
         await self._part(self._ending)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self._socket.transport.get_write_buffer_size()
 
     def check(self, now: float) -> None:
         """End the connection if its client has sent or read nothing for too long. `now`: the loop's clock."""
@@ -234,7 +235,8 @@ class Connection:
                 await self._send(pong)
             case Refuse(error, fatal):
                 if fatal:
-                    return _refusal(error)
+                    return self._refusal(error)
+                self._report(error)
                 await self._send(self._failed(_problem(error, fatal=False)))
             case _:
                 assert_never(step)
@@ -267,9 +269,11 @@ class Connection:
             match event:
                 case Ready():
                     await self._send(Opened(event, self._audio_format, self._limits))
-                case Problem(fatal=True):
-                    return _Ending(_close_code(event.code), event)
                 case Problem():
+                    if not event.known:
+                        self._report(BY_CODE[event.code](event.detail))
+                    if event.fatal:
+                        return _Ending(_close_code(event.code), event)
                     await self._send(self._failed(event))
                 case Done():
                     await self._send(event)
@@ -286,20 +290,23 @@ class Connection:
         try:
             ending = await work()
         except ConnectionClosed as exc:
-            _log.info("session %s: %s", self.session_id, ClientDisconnected(str(exc)))
+            self._report(ClientDisconnected(str(exc)))
             ending = _Ending(_NORMAL)
         except SpeechError as error:
-            ending = _refusal(error)
-        except Exception:
-            # A defect, ours or the session's: it ends this connection, and must not end the others with it.
-            defect = UnexpectedError()
-            ref = self._ref(defect.code)
-            _log.exception("session %s: the connection failed (ref %s)", self.session_id, ref)
-            ending = _refusal(defect)
+            ending = self._refusal(error)
+        except Exception as defect:
+            # Ours or the session's: it ends this connection, and must not end the others with it.
+            self._report(defect)
+            ending = _Ending(_DEFECT, _problem(UnexpectedError(), fatal=True))
         self._end(ending)
 
     def _refuse(self, error: SpeechError) -> None:
-        self._end(_refusal(error))
+        if self._ending is None:
+            self._end(self._refusal(error))
+
+    def _refusal(self, error: SpeechError) -> _Ending:
+        self._report(error)
+        return _Ending(_close_code(error.code), _problem(error, fatal=True))
 
     def _end(self, ending: _Ending) -> None:
         if self._ending is None:
@@ -309,6 +316,7 @@ class Connection:
     def _explain(self, error: SpeechError) -> str:
         """For a close the library has decided on: what to say first. Ends our side too."""
         self._end(_Ending(_NORMAL))
+        self._report(error)
         return self._codec.encode(self._failed(_problem(error, fatal=True)))
 
     async def _part(self, ending: _Ending) -> None:
@@ -323,26 +331,20 @@ class Connection:
                 self._link.delivered()
         self._socket.transport.abort()
 
+    def _report(self, error: Exception) -> None:
+        code = error.code if isinstance(error, SpeechError) else UNKNOWN.code
+        self._errors.report(error, ErrorContext(session_id=self.session_id, ref=self._ref(code)))
+
     def _failed(self, problem: Problem) -> Failed:
-        """The problem and its ref: one for each kind on a connection, with one line in the log."""
-        known = problem.code in self._refs
-        ref = self._ref(problem.code)
-        if not known:
-            entry = CATALOGUE.get(problem.code, UNKNOWN)
-            text = f"{entry.code} {entry.name}" + (f": {problem.detail}" if problem.detail else "")
-            _log.log(_LEVELS[entry.severity], "session %s: %s (ref %s)", self.session_id, text, ref)
-        return Failed(problem, ref)
+        return Failed(problem, self._ref(problem.code))
 
     def _ref(self, code: str) -> str:
+        """What the client may quote: one for each kind of error on a connection; the log has it too."""
         return self._refs.setdefault(code, secrets.token_hex(4))
 
 
 def _problem(error: SpeechError, *, fatal: bool) -> Problem:
     return Problem(code=error.code, detail=error.detail, retry_after=error.retry_after, fatal=fatal)
-
-
-def _refusal(error: SpeechError) -> _Ending:
-    return _Ending(_close_code(error.code), _problem(error, fatal=True))
 
 
 def _close_code(code: str) -> int:

@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from websockets.asyncio.server import serve as websockets_serve
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from actors.speech.error_handler import ErrorHandler
+from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
 from transport.connection import Connection, SessionLink, Sessions
 from transport.expected import ExpectedError
@@ -40,6 +42,9 @@ _LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel 
 # Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
 # kernel lets whoever is dropped try again after 1, 3, 7, 15 s.
 _BACKLOG = 4096
+# … and that asyncio accepts in a row. Without file descriptors it fails as many times, and tries each of them again as
+# often in a second: with any number but this one, an event loop soon does nothing else.
+_AT_ONCE = 1
 _WRITE_BYTES = 16 * 1024  # that may wait in a client's write buffer; then its session keeps what follows
 _MAX_QUEUE = 8  # messages read ahead of us; each may be as large as `max_message_bytes`
 
@@ -90,8 +95,10 @@ class FrontDoor:
         server: where to listen, and how long stopping may take.
         session: what one client may do.
         sessions: where the clients' sessions come from.
+        errors: told of every error that clients are told of.
         max_message_bytes: what is read of one message at most; beyond it the connection ends.
         faults: what befalls clients on purpose.
+        on_refused: told why a request was refused before there was a session.
     """
 
     def __init__(
@@ -99,28 +106,49 @@ class FrontDoor:
         server: ServerSettings,
         session: SessionSettings,
         sessions: Sessions,
+        errors: ErrorHandler,
         *,
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = 4 * 1024 * 1024,
         faults: Faults | None = None,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._settings = server
         self._sessions = sessions
+        self._errors = errors
         self._patience = patience
         self._faults = faults
-        self._limits = Limits(
-            max_chunk_bytes=session.max_chunk_bytes,
-            max_message_bytes=max_message_bytes,
-            idle_timeout=session.idle_timeout,
-        )
+        self._on_refused = on_refused
+        self._max_message_bytes = max_message_bytes
+        self.adopt(server, session)
         self._connections: set[Connection] = set()
         self._addresses: list[Address] = []
+        self._listeners: list[socket.socket] = []  # asyncio's own, once more
         self._draining = False
+
+    def adopt(self, server: ServerSettings, session: SessionSettings) -> None:
+        """Let these origins and limits hold for whoever connects from now on; nothing else of the settings."""
+        self._settings = msgspec.structs.replace(self._settings, origins=server.origins)
+        self._limits = Limits(
+            max_chunk_bytes=session.max_chunk_bytes,
+            max_message_bytes=self._max_message_bytes,
+            idle_timeout=session.idle_timeout,
+        )
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._connections)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes in the fullest write buffer of a client."""
+        return max((connection.unsent for connection in self._connections), default=0)
+
+    @property
+    def is_draining(self) -> bool:
+        """It takes no new clients, because it is to stop."""
+        return self._draining
 
     @property
     def url(self) -> str:
@@ -154,7 +182,7 @@ class FrontDoor:
     async def _listen(self) -> Server:
         settings = self._settings
         try:
-            return await websockets_serve(
+            server = await websockets_serve(
                 self._on_client,
                 settings.host,
                 settings.port,
@@ -168,12 +196,26 @@ class FrontDoor:
                 max_size=self._limits.max_message_bytes,
                 max_queue=_MAX_QUEUE,
                 write_limit=_WRITE_BYTES,
-                backlog=_BACKLOG,
+                backlog=_AT_ONCE,
                 logger=library_logger(),
                 create_connection=ClientSocket,
             )
         except OSError as exc:
             raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {_reason(exc)}") from exc
+        self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+        self._lengthen_queues()
+        return server
+
+    def _lengthen_queues(self) -> None:
+        """asyncio has but one number for both, and sets it again whenever it had no file descriptors for a while."""
+        for each in self._listeners:
+            each.listen(_BACKLOG)
+
+    def _stop_listening(self, server: Server) -> None:
+        for each in self._listeners:
+            each.close()
+        self._listeners.clear()
+        server.close(close_connections=False)
 
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
@@ -184,6 +226,7 @@ class FrontDoor:
             self._sessions,
             VoxtreeV1(),
             self._limits,
+            self._errors,
             close_timeout=self._patience.close,
             write_timeout=self._patience.reading,
             faults=self._faults,
@@ -201,6 +244,7 @@ class FrontDoor:
         pause = min(self._limits.idle_timeout, self._patience.reading, 8.0) / 4
         while True:
             await anyio.sleep(pause)
+            self._lengthen_queues()
             now = anyio.current_time()
             for connection in tuple(self._connections):
                 connection.check(now)
@@ -209,7 +253,7 @@ class FrontDoor:
 
     async def _drain(self, server: Server) -> None:
         self._draining = True
-        server.close(close_connections=False)
+        self._stop_listening(server)
         in_all = self._settings.shutdown_timeout
         for connection in tuple(self._connections):
             connection.drain(in_all)
@@ -219,7 +263,7 @@ class FrontDoor:
     async def _shut(self, server: Server) -> None:
         """Leave no connection behind, also when there was no time to drain."""
         self._draining = True
-        server.close(close_connections=False)
+        self._stop_listening(server)
         for connection in tuple(self._connections):
             connection.go_away()
         with anyio.move_on_after(_LAST_WORDS, shield=True):
@@ -239,16 +283,20 @@ class FrontDoor:
         if path == "/readyz":
             return self._readiness(client)
         if path != _UNNAMED and _session_id(path) is None:
+            self._on_refused("path")
             return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {_HELP}\n")
         if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+            self._on_refused("plain_http")
             response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {_HELP}\n")
             response.headers["Upgrade"] = "websocket"
             return response
         origins = request.headers.get_all("Origin")
         if not _may_connect(origins, request.headers.get_all("Host"), self._settings.origins):
             shown = ascii(", ".join(origins)[:200])
-            text = f"Pages from {shown} may not connect here: the server's `origins` do not list them.\n"
-            return client.respond(HTTPStatus.FORBIDDEN, text)
+            text = f"Pages from {shown} may not connect here: the server's `origins` do not list them."
+            self._on_refused("origin")
+            self._errors.report(NotAllowed(text))
+            return client.respond(HTTPStatus.FORBIDDEN, f"{text}\n")
         return None
 
     def _readiness(self, client: ServerConnection) -> Response:

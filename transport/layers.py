@@ -105,8 +105,8 @@ def check(kind: type[T], settings: Iterable[Setting]) -> tuple[T, dict[str, str]
 
 
 def is_secret(path: str) -> bool:
-    """Whether the value must not be shown: what is sent to a backend as metadata holds its keys, a DSN a password."""
-    return not {"metadata", "dsn"}.isdisjoint(path.split("."))
+    """Whether the value must not be shown: a backend's metadata holds keys, a DSN or a URL a password or a token."""
+    return not {"metadata", "dsn", "url"}.isdisjoint(path.split("."))
 
 
 def _leaves(value: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:

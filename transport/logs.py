@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from enum import Enum
 from typing import Any
@@ -26,31 +27,32 @@ from actors.speech.backends.events import (
     QuotaSpent,
     SessionMoved,
 )
-from actors.speech.catalogue import CATALOGUE, Severity
-from actors.speech.errors import SpeechError
+from actors.speech.reports import (
+    Recovered,
+    SessionEnded,
+    SessionLeft,
+    SessionOpened,
+    SessionReport,
+    SessionResumed,
+    Stated,
+    StreamBegan,
+)
 from supervisor.logs import LogListener
 from supervisor.reports import (
     ChildFailed,
     ChildRestarting,
     ChildStartFailed,
-    ChildStopFailed,
     ErrorSurvived,
     Event,
-    Exit,
     LoopBlocked,
-    Occasion,
 )
+from transport.observers import Observer
+from transport.repeats import RepeatsHandler
 from transport.settings import Log
 
 logger = logging.getLogger("voxtree.supervision")
 backends_logger = logging.getLogger("voxtree.backends")
-
-_LEVELS = {
-    Severity.INFO: logging.INFO,
-    Severity.WARNING: logging.WARNING,
-    Severity.ERROR: logging.ERROR,
-    Severity.CRITICAL: logging.CRITICAL,
-}
+sessions_logger = logging.getLogger("voxtree.sessions")
 
 
 # The watchdog logs a blocked loop itself while it stands, which its event, afterwards, can only repeat.
@@ -58,43 +60,50 @@ _log_other = LogListener(logger, levels={ChildRestarting: logging.INFO, LoopBloc
 
 
 def configure(settings: Log) -> None:
-    """Send everything at the set level to stderr, in the set format."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    """Send everything at the set level to stderr, in the set format. What repeats is summed, unless one debugs."""
+    handler: logging.Handler = logging.StreamHandler()
+    handler.setFormatter(_FORMATTERS[settings.format]())
+    if settings.level != "debug":
+        handler = RepeatsHandler(handler)
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    before, root.handlers[:] = list(root.handlers), [handler]
+    for each in before:
+        each.flush()
     root.setLevel(settings.level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def log_event(event: Event) -> None:
-    """What happened in the tree; errors of the catalogue at the catalogue's level, and without a traceback."""
-    match event:
-        case ChildStartFailed(occasion=Occasion.BOOT):
-            pass  # raised where the tree was started; whoever started it says so
-        case (
-            ChildFailed(exit=Exit(error=SpeechError() as error))
-            | ChildStopFailed(exit=Exit(error=SpeechError() as error))
-            | ChildStartFailed(error=SpeechError() as error)
-            | ErrorSurvived(error=SpeechError() as error)
-        ):
-            path = "/".join(event.path)
-            level = _LEVELS[error.entry.severity]
-            logger.log(level, "%s failed: %s", path, error, extra={"path": path, "code": error.code})
-        case _:
+class Logging(Observer):
+    """Logs what happens. Errors themselves are logged by the error handler, so only what follows from them is here."""
+
+    def tree(self, event: Event) -> None:
+        if not isinstance(event, _ERRORS):
             _log_other(event)
 
+    def pool(self, event: PoolEvent) -> None:
+        """What it means for the backend; a session's moves only for those who debug."""
+        facts = {name: getattr(event, name) for name in event.__struct_fields__}
+        level = _POOL_LEVELS.get(type(event), logging.INFO)
+        backends_logger.log(level, _POOL_TEXTS[type(event)].format(**facts), extra=_extra(event, facts))
 
-def log_pool_event(event: PoolEvent) -> None:
-    """What happened to a backend; errors at the catalogue's level, a session's moves only for those who debug."""
-    facts = {name: getattr(event, name) for name in event.__struct_fields__}
-    code = facts.get("code")
-    level = _LEVELS[CATALOGUE[code].severity] if code is not None else _POOL_LEVELS.get(type(event), logging.INFO)
-    backends_logger.log(level, _POOL_TEXTS[type(event)].format(**facts), extra=_extra(facts))
+    def session(self, report: SessionReport) -> None:
+        """Its beginning and end, and its client's coming and going; what its streams do only for those who debug."""
+        text = _SESSION_TEXTS.get(type(report))
+        level = logging.INFO if isinstance(report, _LIFE) else logging.DEBUG
+        if text is not None and sessions_logger.isEnabledFor(level):
+            facts = {name: _plain(getattr(report, name)) for name in report.__struct_fields__}
+            event = {"event": f"session.{_kind(report).removeprefix('session_')}"}
+            known = {name: fact for name, fact in facts.items() if fact is not None}
+            sessions_logger.log(level, text.format(**facts), extra=event | known)
 
 
+_ERRORS = (ChildFailed, ChildStartFailed, ErrorSurvived)  # the handler says who failed, and of what
 _POOL_LEVELS: dict[type[PoolEvent], int] = {
     AdmissionLowered: logging.WARNING,
+    BackendDown: logging.WARNING,
+    BackendRests: logging.WARNING,
+    BreakerOpened: logging.WARNING,
+    ModelMissing: logging.WARNING,
     QuotaSpent: logging.WARNING,
     SessionMoved: logging.DEBUG,
 }
@@ -104,41 +113,75 @@ _POOL_TEXTS: dict[type[PoolEvent], str] = {
     BackendUndrained: "backend {name} gets streams again",
     BackendLeft: "backend {name} has no streams left",
     BackendUp: "backend {name} works",
-    BackendDown: "backend {name} is down: {detail}",
+    BackendDown: "backend {name} is down: {code}",
     BackendRests: "backend {name} gets no new streams for {seconds:.3g} s: {code}",
     AdmissionLowered: "backend {name} gets at most {streams} streams for a while",
     BreakerOpened: "backend {name} failed too often ({code}): no streams for {seconds:.3g} s, then one that tries",
     BreakerClosed: "backend {name} has proved itself",
     QuotaSpent: "the quota {key} is used up: nothing is asked of it for {seconds:.3g} s",
     QuotaFreed: "the quota {key} grants streams again",
-    ModelMissing: "backend {name} gets no sessions in {language} for a while: {detail}",
+    ModelMissing: "backend {name} gets no sessions in {language} for a while",
     SessionMoved: "session {session} moved from {source} to {target}",
 }
 
 
-def _extra(facts: dict[str, Any]) -> dict[str, Any]:
+_LIFE = (SessionOpened, SessionResumed, SessionLeft, SessionEnded)
+_SESSION_TEXTS: dict[type[SessionReport], str] = {
+    SessionOpened: "session {session} is open",
+    SessionResumed: "session {session} is resumed after {away:.1f} s",
+    SessionLeft: "session {session} has lost its client, and waits",
+    SessionEnded: "session {session} has ended: {ending}, {age:.1f} s, {audio:.1f} s of audio",
+    StreamBegan: "session {session} is heard by {endpoint}, {replayed:.1f} s once more",
+    Recovered: "session {session} has words again after {seconds:.3f} s, from {target}",
+    Stated: "session {session} is {state}",
+}
+
+
+def _extra(event: PoolEvent, facts: dict[str, Any]) -> dict[str, Any]:
     """`name` is what a log record calls its logger."""
-    return {
-        "backend" if name == "name" else name: value.value if isinstance(value, Enum) else value
+    return {"event": f"backend.{_kind(event).removeprefix('backend_')}"} | {
+        "backend" if name == "name" else name: _plain(value)
         for name, value in facts.items()
-        if name != "detail"
+        if name not in ("detail", "error")
     }
 
 
+def _kind(event: object) -> str:
+    """`session_opened` of a SessionOpened."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts, level, logger, msg, and the record's own fields."""
+    """One JSON object a line: ts, level, logger, event, msg, and the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        line = msgspec.json.encode(self.line(record), enc_hook=str).decode()
+        return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
+
+    def line(self, record: logging.LogRecord) -> dict[str, Any]:
+        """The record's fields."""
         line = {
             "ts": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
+            "event": "log",
             "msg": record.getMessage(),
             **_fields(record),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line, enc_hook=str).decode()
+        return line
+
+
+class EcsFormatter(JsonFormatter):
+    """The same with the names of the Elastic Common Schema."""
+
+    def line(self, record: logging.LogRecord) -> dict[str, Any]:
+        return {_ECS.get(name, f"labels.{name}"): value for name, value in super().line(record).items()}
 
 
 class TextFormatter(logging.Formatter):
@@ -146,12 +189,26 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
-        facts = "".join(f" {key}={value}" for key, value in _fields(record).items() if str(value) not in message)
+        facts = "".join(
+            f" {key}={value}" for key, value in _fields(record).items() if key != "event" and str(value) not in message
+        )
         line = f"{_timestamp(record)} {record.levelname:8} {record.name}: {message}{facts}"
         line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+def _escaped(character: str) -> str:
+    """What JSON allows, and a terminal or a viewer might take for the end of a line, or for an order."""
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
+_ECS = {
+    "ts": "@timestamp", "level": "log.level", "logger": "log.logger", "msg": "message", "event": "event.action",
+    "code": "error.code", "traceback": "error.stack_trace", "user": "user.id", "trace_id": "trace.id",
+    "span_id": "span.id",
+}  # fmt: skip
+_FORMATTERS: dict[str, type[logging.Formatter]] = {"text": TextFormatter, "json": JsonFormatter, "ecs": EcsFormatter}
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 

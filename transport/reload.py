@@ -7,17 +7,29 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from actors.speech.error_handler import ErrorContext
+from actors.speech.errors import NotReloaded
 from transport.app import App
 from transport.layers import SettingsError
+from transport.logs import configure
 from transport.settings import Settings
 
 logger = logging.getLogger("voxtree.settings")
 
+# What is used at once, besides the backends: limits and origins by whoever connects from then on.
+LIVE = {
+    "server": ("origins",),
+    "session": ("max_sessions", "idle_timeout", "max_chunk_bytes", "resume_window"),
+    "log": ("level", "format"),
+}
+
+_replace = msgspec.structs.replace
+
 
 async def reload(app: App, before: Settings, load: Callable[[], Settings]) -> Settings:
-    """Read the settings again and use them as far as that can be done without dropping a session: the backends.
+    """Read the settings again and use them as far as that can be done without dropping a session.
 
-    Says in the log what was done. Settings that cannot be used change nothing.
+    Says in the log what was done. Settings that cannot be used change nothing: that is one `NotReloaded`.
 
     Args:
         before: those the server runs with.
@@ -29,30 +41,48 @@ async def reload(app: App, before: Settings, load: Callable[[], Settings]) -> Se
         wanted = load()
         changes = await app.reload(wanted)
     except SettingsError as error:
-        for problem in error.problems:
-            logger.error("settings are not reloaded, all goes on as before: %s", problem)
+        problems = "; ".join(error.problems)
+        app.errors.report(NotReloaded(f"all goes on as before: {problems}"), ErrorContext(path="settings"))
+        app.reloaded(False)
         return before
-    done = [f"{what} {', '.join(names)}" for what, names in msgspec.structs.asdict(changes).items() if names]
-    logger.info("settings reloaded: backends %s", "; ".join(done) or "are the same")
+    if wanted.log != before.log:
+        configure(wanted.log)
+    done = [f"backends {what} {', '.join(names)}" for what, names in msgspec.structs.asdict(changes).items() if names]
+    done += [path for path in _changed(before, wanted) if _is_live(path)]
+    logger.info("settings reloaded: %s", "; ".join(done) or "they are the same", extra={"event": "settings.reloaded"})
     for path in needs_restart(before, wanted):
-        logger.warning("a changed setting needs a restart: %s", path)
-    return msgspec.structs.replace(before, backends=wanted.backends)
+        text = "a changed setting needs a restart: %s"
+        logger.warning(text, path, extra={"event": "settings.needs_restart"})
+    app.reloaded(True)
+    return adopted(before, wanted)
+
+
+def adopted(before: Settings, wanted: Settings) -> Settings:
+    """The settings of a running server that uses all of `wanted` that it can."""
+    live = {
+        section: _replace(getattr(before, section), **{name: getattr(getattr(wanted, section), name) for name in names})
+        for section, names in LIVE.items()
+    }
+    return _replace(before, backends=wanted.backends, **live)
 
 
 def needs_restart(before: Settings, wanted: Settings) -> list[str]:
     """The paths of changed settings, as `server.port`, that a running server cannot use."""
-    paths = [path for path, (old, new) in _pairs(before, wanted) if old != new and not path.startswith("backends")]
+    paths = [path for path in _changed(before, wanted) if not _is_live(path) and not path.startswith("backends")]
     if before.uses_embedded != wanted.uses_embedded and "embedded.enabled" not in paths:
         paths.append("embedded.enabled")  # it was left open, and the backends now decide otherwise
     return paths
 
 
-def _pairs(
-    before: msgspec.Struct, wanted: msgspec.Struct, path: str = ""
-) -> Iterator[tuple[str, tuple[object, object]]]:
+def _is_live(path: str) -> bool:
+    section, _, name = path.partition(".")
+    return name in LIVE.get(section, ())
+
+
+def _changed(before: msgspec.Struct, wanted: msgspec.Struct, path: str = "") -> Iterator[str]:
     for field in before.__struct_fields__:
         old, new = getattr(before, field), getattr(wanted, field)
         if isinstance(old, msgspec.Struct):
-            yield from _pairs(old, new, f"{path}{field}.")
-        else:
-            yield f"{path}{field}", (old, new)
+            yield from _changed(old, new, f"{path}{field}.")
+        elif old != new:
+            yield f"{path}{field}"

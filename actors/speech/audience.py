@@ -30,6 +30,7 @@ from actors.speech.messages import (
 )
 from actors.speech.publication import Event
 from actors.speech.record import SessionRecord
+from actors.speech.reports import Ending, SessionLeft, SessionResumed, Stated
 from actors.speech.session_commands import (
     Adopt,
     AskFor,
@@ -85,7 +86,7 @@ class Audience:
             case Attach():
                 return self._attach(message)
             case Claimable(client, epoch, outcome):
-                return self._answered(client, epoch, outcome)
+                return self._answered(client, epoch, outcome, now)
             case ClientGone(client):
                 return self._gone(client, now)
             case Acknowledge(seq):
@@ -104,7 +105,7 @@ class Audience:
                     self._record.intake.awaited = False
                 return []
             case StillAlone(since):
-                return [End()] if since == self._record.alone_since else []
+                return [self._end(Ending.CLIENT_GONE)] if since == self._record.alone_since else []
             case RenewDue():
                 return [*self._renewal(), Remind(RENEW_SECONDS, RenewDue())]
             case _:
@@ -119,6 +120,7 @@ class Audience:
                     self._publication.put(event)
                 case Send(Status() as status):
                     self._record.status = None if status.state == "streaming" else status
+                    self._record.report(Stated(session=self._record.session_id, state=status.state, code=status.code))
                     commands.append(Say(status))
                 case Send(event):
                     commands.append(Say(event))
@@ -143,11 +145,11 @@ class Audience:
             case Gap() | Transcript(is_final=True):
                 return [Say(self.ack())]
             case Problem(fatal=True, code=GoingAway.entry.code):
-                return [Renew(connected=False, seq=self._publication.acked), End()]
-            case Problem(fatal=True):
-                return [Forget(), End()]
+                return [Renew(connected=False, seq=self._publication.acked), self._end(Ending.DRAINED)]
+            case Problem(fatal=True, code=code):
+                return [Forget(), self._end(Ending.FAILED, code)]
             case Done():
-                return [End()]
+                return [self._end(Ending.COMPLETED)]
             case _:
                 return []
 
@@ -164,9 +166,9 @@ class Audience:
         record.claims[attach.client] = attach
         return [AskFor(attach)]
 
-    def _answered(self, client: int, epoch: int, outcome: Claimed | Refused | Fenced) -> list[Decision]:
+    def _answered(self, client: int, epoch: int, outcome: Claimed | Refused | Fenced, now: float) -> list[Decision]:
         if isinstance(outcome, Claimed):
-            return self._claimed(client, outcome)
+            return self._claimed(client, outcome, now)
         attach = self._record.claims.pop(client, None)
         if isinstance(outcome, Refused):
             return [TurnAway(client, refusal(outcome))]
@@ -174,7 +176,7 @@ class Audience:
             return [TurnAway(client, None), *self._deposed()]
         return [] if attach is None else self._attach(attach)  # the other owner is this session: an earlier claim of it
 
-    def _claimed(self, client: int, claimed: Claimed) -> list[Decision]:
+    def _claimed(self, client: int, claimed: Claimed, now: float) -> list[Decision]:
         record = self._record
         record.epoch = claimed.epoch
         self._publication.give_again()  # under the new epoch
@@ -182,7 +184,10 @@ class Audience:
         if attach is None:
             return []  # it has gone meanwhile; whoever had the session has it still
         commands: list[Decision] = [] if record.client is None else [Part(record.client)]
+        away = 0.0 if record.alone_since is None else now - record.alone_since
         record.client, record.alone_since = client, None
+        record.resumes += 1
+        record.report(SessionResumed(session=record.session_id, epoch=record.epoch, away=away))
         self._publication.acknowledged(attach.resume.seq)
         commands.append(Adopt(client, self._position(attach.resume.oldest), claimed.entries))
         commands.append(Remind(RETURN_SECONDS, StillSilent(client)))
@@ -206,6 +211,7 @@ class Audience:
             return []
         record.client, record.alone_since = None, now
         record.intake.awaited = True
+        record.report(SessionLeft(session=record.session_id))
         return [Renew(connected=False, seq=self._publication.acked), Remind(record.window, StillAlone(now))]
 
     def _acknowledged(self, seq: int) -> list[Decision]:
@@ -235,7 +241,11 @@ class Audience:
         return [Renew(connected=self._record.client is not None, seq=self._publication.acked)]
 
     def _deposed(self) -> list[Decision]:
-        return [Say(Problem(code=TakenOver.entry.code, fatal=True)), End()]
+        return [Say(Problem(code=TakenOver.entry.code, fatal=True)), self._end(Ending.TAKEN_OVER)]
+
+    def _end(self, ending: Ending, code: str | None = None) -> End:
+        self._record.ending = ending, code
+        return End()
 
 
 def refusal(refused: Refused) -> SpeechError:

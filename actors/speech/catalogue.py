@@ -6,6 +6,7 @@ close codes, and `voxtree errors` all read their facts here; nothing else states
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -20,6 +21,11 @@ class Severity(Enum):
     WARNING = "WARNING"
     ERROR = "ERROR"
     CRITICAL = "CRITICAL"
+
+    @property
+    def log_level(self) -> int:
+        """The standard library's."""
+        return logging.getLevelNamesMapping()[self.value]
 
 
 class Fault(Enum):
@@ -57,6 +63,14 @@ class Action(Enum):
     NEW_SESSION = "new_session"
 
 
+class Alert(Enum):
+    """Who is to be told of an error, and how soon."""
+
+    PAGE = "page"  # somebody, now
+    TICKET = "ticket"  # somebody, today, if it repeats
+    NONE = "none"  # it is expected, and counted
+
+
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One row: what an error is called, says and leads to.
 
@@ -76,6 +90,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     remedy: str
 
     @property
+    def http(self) -> int:
+        """The status of a plain HTTP answer that says so."""
+        return _HTTP.get(self.close, 500)
+
+    @property
+    def alert(self) -> Alert:
+        """Whether somebody is to be told of it."""
+        return {Severity.CRITICAL: Alert.PAGE, Severity.ERROR: Alert.TICKET}.get(self.severity, Alert.NONE)
+
+    @property
     def family(self) -> str:
         """The first half of the code (`RIVA` of `RIVA_003`): what policies fall back to."""
         return self.code.partition("_")[0]
@@ -91,6 +115,9 @@ def _entry(
     )  # fmt: skip
 
 
+_HTTP: dict[int | None, int] = {
+    1003: 415, 1008: 400, 1009: 413, 1012: 503, 1013: 503, 4401: 403, 4404: 404, 4408: 408, 4409: 409,
+}  # fmt: skip
 _INFO, _WARNING, _ERROR, _CRITICAL = Severity
 _ROWS = (
     _entry(
@@ -110,6 +137,12 @@ _ROWS = (
         "Invalid message format", Retry.CONTINUE, Action.FIX_CONFIG, 1008,
         "The client sent a message that is not part of the protocol: bad JSON, unknown event, wrong field.",
         "Fix the client; the event's `detail` names the field. Five such messages end the connection.",
+    ),
+    _entry(
+        "CONN_004", "CONN_NOT_ALLOWED", _WARNING, Fault.CLIENT,
+        "You may not connect from here.", Retry.NONE, Action.FIX_CONFIG, 4401,
+        "A web page from another origin wanted to connect, and `server.origins` does not list it.",
+        "If the page is yours, add its origin to `server.origins`. Otherwise nothing: it was refused.",
     ),
     _entry(
         "CONN_005", "CONN_SERVER_BUSY", _WARNING, Fault.US,
@@ -305,6 +338,50 @@ _ROWS = (
         "Service temporarily unavailable", Retry.NONE, Action.RETRY, 1013,
         "What is at `journal.path`, or in the database, is damaged or no journal of this version. It was not changed.",
         "Move the file away, or name another one, and a new journal is begun; or restore it from a backup.",
+    ),
+    _entry(
+        "SYS_001", "SYS_SESSION_GAVE_UP", _ERROR, Fault.US,
+        "An unexpected error occurred", Retry.NONE, Action.NEW_SESSION, 1011,
+        "The parts of one session failed more often than its restart budget allows. Other sessions are not affected.",
+        "Look at the errors of the same session before it: they say what failed. A defect, or a backend that fails "
+        "every stream.",
+    ),
+    _entry(
+        "SYS_002", "SYS_RESOURCES", _CRITICAL, Fault.US,
+        "Service temporarily unavailable", Retry.RESTART, Action.RETRY, 1013,
+        "The process or its machine has no memory, or no file descriptors, left.",
+        "Raise the limit (`LimitNOFILE` of the unit, the container's memory), or lower `session.max_sessions`.",
+    ),
+    _entry(
+        "SYS_003", "SYS_GAVE_UP", _CRITICAL, Fault.US,
+        "Service temporarily unavailable", Retry.RESTART, Action.RECONNECT, 1012,
+        "A part of the server failed more often than its restart budget allows, and its supervisor gave up; what is "
+        "above it starts it afresh, or the process ends.",
+        "Look at the errors of the same part before it. If the process ended, whatever started it starts it again.",
+    ),
+    _entry(
+        "SYS_004", "SYS_DOES_NOT_STOP", _CRITICAL, Fault.US,
+        "Service temporarily unavailable", Retry.CONTINUE, Action.NONE, None,
+        "A part of the server was told to stop, then cancelled, and goes on. It was given up, and what it holds.",
+        "Please report it with the log. `voxtree serve` ends its process when nothing but such parts is left.",
+    ),
+    _entry(
+        "SYS_005", "SYS_LOOP_STOOD_STILL", _ERROR, Fault.US,
+        "The service is slow. Keep talking, nothing is lost.", Retry.CONTINUE, Action.NONE, None,
+        "The event loop did nothing for a second or more: something blocked it, or the machine had no time for it.",
+        "The log line before it has the place in the code. If it names none, look at the machine's processor.",
+    ),
+    _entry(
+        "SYS_006", "SYS_NOT_RELOADED", _ERROR, Fault.CONFIG,
+        "Service temporarily unavailable", Retry.CONTINUE, Action.NONE, None,
+        "The settings were to be read again and cannot be used. All goes on as before.",
+        "Correct what the log names (`voxtree config check` says the same) and send SIGHUP again.",
+    ),
+    _entry(
+        "ALERT_001", "ALERT_NOT_DELIVERED", _WARNING, Fault.NETWORK,
+        "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, None,
+        "An alert could not be delivered to the sink that the log line names. Sessions do not depend on it.",
+        "Look at the sink's address and key in `[alerts]`, and at the way there.",
     ),
     _entry(
         "UNKNOWN", "UNKNOWN", _CRITICAL, Fault.US,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from actors.speech.catalogue import CATALOGUE, UNKNOWN, Entry
@@ -64,6 +66,9 @@ class ClientTimeout(SpeechError, code="CONN_002"): ...
 
 
 class InvalidMessage(SpeechError, code="CONN_003"): ...
+
+
+class NotAllowed(SpeechError, code="CONN_004"): ...
 
 
 class ServerBusy(SpeechError, code="CONN_005"): ...
@@ -162,4 +167,30 @@ class JournalFull(SpeechError, code="JOURNAL_002"): ...
 class JournalDamaged(SpeechError, code="JOURNAL_003"): ...
 
 
+class SessionGaveUp(SpeechError, code="SYS_001"): ...
+
+
+class ResourcesExhausted(SpeechError, code="SYS_002"): ...
+
+
+class PartGaveUp(SpeechError, code="SYS_003"): ...
+
+
+class PartDoesNotStop(SpeechError, code="SYS_004"): ...
+
+
+class LoopStoodStill(SpeechError, code="SYS_005"): ...
+
+
+class NotReloaded(SpeechError, code="SYS_006"): ...
+
+
+class AlertNotDelivered(SpeechError, code="ALERT_001"): ...
+
+
 class UnexpectedError(SpeechError, code="UNKNOWN"): ...
+
+
+BY_CODE: Mapping[str, type[SpeechError]] = MappingProxyType(
+    {cls.entry.code: cls for cls in SpeechError.__subclasses__()}
+)

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from actors.base import handler
 from actors.speech.audio_log import SAMPLE_BYTES
-from actors.speech.errors import ServerBusy, SpeechError
+from actors.speech.errors import BY_CODE, ServerBusy, SpeechError
 from actors.speech.keeping import Keeping
 from actors.speech.messages import SessionMessage
 from actors.speech.ports import Recognised, RecognitionBackend, RecognitionConfig, RecognitionStream, Tier
@@ -109,7 +109,7 @@ class Faults:
         self._on_fault = on_fault
         self._rates: dict[Opportunity, list[tuple[type[SpeechError], float]]] = {each: [] for each in Opportunity}
         for code, rate in rates.items():
-            self._rates[OPPORTUNITIES[code.upper()]].append((_CLASSES[code.upper()], rate))
+            self._rates[OPPORTUNITIES[code.upper()]].append((BY_CODE[code.upper()], rate))
 
     def draw(
         self, opportunity: Opportunity, whom: str, times: float = 1.0, *, endpoint: str | None = None
@@ -216,4 +216,3 @@ class FaultySessionActor(SessionActor):
 
 
 _RETRY_AFTER: Mapping[type[SpeechError], float] = {ServerBusy: BUSY_RETRY}
-_CLASSES = {kind.entry.code: kind for kind in SpeechError.__subclasses__()}

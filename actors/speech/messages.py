@@ -136,12 +136,13 @@ class StreamOpened(Message[int], frozen=True):
     """A recogniser has a stream and asks where to begin; the answer is a sample position.
 
     `number` is the stream's own; what other streams still say is out of date from now on. `degraded`: a better tier is
-    configured than the one that took the stream.
+    configured than the one that took the stream. `endpoint`: the backend's name.
     """
 
     number: int
     tier: Tier
     degraded: bool
+    endpoint: str = ""
 
 
 class Cut(Enum):
@@ -274,13 +275,15 @@ class GoAway(msgspec.Struct, frozen=True):
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """An error the client should know of, as its catalogue code. `fatal`: the connection closes after it.
 
-    `detail` is for the client's developer and holds only what the client itself sent or asked for.
+    `detail` is for the client's developer and holds only what the client itself sent or asked for. `known`: the
+    operator has been told of it already, as something in the tree failed.
     """
 
     code: str
     detail: str = ""
     retry_after: float | None = None
     fatal: bool = False
+    known: bool = False
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):

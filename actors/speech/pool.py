@@ -20,6 +20,7 @@ from actors.speech.signal import Signal
 
 QUESTION_TIMEOUT = 5.0  # seconds; for a backend that has no deadline of its own
 WAIT_TOLD = 0.25  # seconds; a session is not told of a wait that is over sooner
+TRIP_SECONDS = 60.0  # that a breaker stays open when it is opened by hand
 DRAIN_SECONDS = 30.0  # streams of a backend that was removed have so long to come to the end of an utterance
 
 
@@ -187,6 +188,22 @@ class BackendPool:
             KeyError: there is no backend of this name.
         """
         self._do(self._core.undrain(name, anyio.current_time()))
+
+    def trip(self, name: str, *, seconds: float = TRIP_SECONDS) -> None:
+        """Open a backend's breaker by hand: no new streams for so long, then one that tries. Those it has go on.
+
+        Raises:
+            KeyError: there is no backend of this name.
+        """
+        self._do(self._core.trip(name, anyio.current_time(), seconds=seconds))
+
+    def mend(self, name: str) -> None:
+        """Close its breaker by hand: streams again, at once.
+
+        Raises:
+            KeyError: there is no backend of this name.
+        """
+        self._do(self._core.mend(name, anyio.current_time()))
 
     async def left(self, backend: RecognitionBackend) -> None:
         """Wait until a backend that was removed has lost its last stream."""

@@ -89,7 +89,9 @@ class _Life:
                     before.retire()
                     self._moving = False
                 degraded = self._pool.degraded(lease.backend)
-                opened = StreamOpened(number=number, tier=lease.backend.tier, degraded=degraded)
+                opened = StreamOpened(
+                    number=number, tier=lease.backend.tier, degraded=degraded, endpoint=lease.backend.name
+                )
                 position = await self._session.ask(opened)
                 cursor = Cursor(record.log, position)  # the log as of now: the session may have gone on to another
                 listening = Listening(

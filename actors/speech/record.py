@@ -13,10 +13,12 @@ from actors.speech.errors import AudioNotKept
 from actors.speech.messages import Attach, CacheMessage, SessionMessage, Status
 from actors.speech.ports import RecognitionConfig, Utterance
 from actors.speech.publication import Publication
+from actors.speech.reports import Ending, Listener
 from actors.speech.session_commands import Command
 from actors.speech.signal import Signal
 from actors.speech.timeline import Timeline
 
+ARRIVALS = 240  # that are remembered: of two minutes, with one every half second
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 31.0  # of audio by which it can be known again: less has too little to go by
 
 
@@ -70,6 +72,12 @@ class SessionRecord:
         cut_at: … and so takes no audio from this position on; None: it has all there is.
         speaking_since: where the words began that the stream shows and that are not final; None: there are none.
         delays: tells when the state becomes `delayed`.
+        first: the first sample that it takes here.
+        began: when the session was made here, by anyio's clock; None: it is only being made.
+        resumes: how often a client has come back to it here.
+        endpoint: the backend that hears it, or did last.
+        arrivals: when audio arrived: positions in the session, and the times by anyio's clock.
+        ending: how it ended, and the code of the error that ended it; None: it has not.
 
     Args:
         log_seconds: unsettled audio held in memory.
@@ -79,6 +87,7 @@ class SessionRecord:
         origin: where it begins.
         window: see above.
         keeps_words: see `Publication`.
+        listener: told what happens to the session; called synchronously, so it must be quick, and must not raise.
     """
 
     def __init__(
@@ -93,6 +102,7 @@ class SessionRecord:
         origin: Origin = _BEGINNING,
         window: float = 60.0,
         keeps_words: bool = True,
+        listener: Listener = lambda report: None,
     ) -> None:
         self.session_id = session_id
         self.config = config
@@ -100,6 +110,7 @@ class SessionRecord:
         self._capacity = int(log_seconds * config.sample_rate)
         self._spool_capacity = int(spool_seconds * config.sample_rate)
         self._spool_directory = spool_dir
+        self.first = origin.audio
         self.log = self._empty_log(origin.audio)
         self.later: deque[AudioLog] = deque()
         self.timeline = Timeline(config.sample_rate, seq=origin.seq, confirmed=origin.end)
@@ -123,11 +134,22 @@ class SessionRecord:
         self.speaking_since: int | None = None
         self.cache = cache
         self.delays = Signal()
+        self.began: float | None = None
+        self.resumes = 0
+        self.endpoint = ""
+        self.arrivals: deque[tuple[int, float]] = deque(maxlen=ARRIVALS)
+        self.ending: tuple[Ending, str | None] | None = None
+        self.report = listener
 
     @property
     def intake(self) -> AudioLog:
         """The log that takes what is received."""
         return self.later[-1] if self.later else self.log
+
+    @property
+    def taken(self) -> float:
+        """Seconds of audio that were received here."""
+        return (self.intake.end - self.first) / self.config.sample_rate
 
     def skip(self, position: int) -> None:
         """What is received next begins at `position`; what lies between will never come."""
@@ -141,6 +163,18 @@ class SessionRecord:
         self.log.release(self.log.end)
         self.log = self.later.popleft()
         return True
+
+    def arrived(self, position: int) -> float | None:
+        """About when the audio below a position had arrived; None: nobody remembers."""
+        later: tuple[int, float] | None = None
+        for end, at in reversed(self.arrivals):
+            if end < position:
+                if later is None:  # since then, as fast as it is spoken
+                    return at + (position - end) / self.config.sample_rate
+                share = (position - end) / (later[0] - end)
+                return at + share * (later[1] - at)
+            later = end, at
+        return None
 
     @property
     def delayed(self) -> bool:

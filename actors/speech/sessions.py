@@ -18,9 +18,9 @@ from actors.speech.errors import (
     InvalidMessage,
     ResumeFailed,
     ServerBusy,
+    SessionGaveUp,
     SessionInUse,
     SpeechError,
-    UnexpectedError,
 )
 from actors.speech.journal.port import Claimed, Refused
 from actors.speech.keeping import Keeping, new_token
@@ -44,6 +44,7 @@ from actors.speech.ports import RecognitionConfig
 from actors.speech.recaller import Recaller
 from actors.speech.recogniser import Recogniser
 from actors.speech.record import Origin, SessionRecord
+from actors.speech.reports import Ending, Listener, SessionEnded, SessionOpened
 from actors.speech.session import SessionActor, ready
 from supervisor.reports import ChildEnded, ChildFailed, Event, Exit
 from supervisor.spec import AutoShutdown, Child, Intensity, Restart, Strategy
@@ -99,7 +100,7 @@ class Session:
         self.ref.close()
         for number, client in record.clients.items():
             if number == record.client:
-                client.outbox.put(Problem(code=error.code, fatal=True))
+                client.outbox.put(Problem(code=error.code, fatal=True, known=True))
             else:
                 client.refuse()
         for log in (record.log, *record.later):
@@ -122,6 +123,7 @@ class Sessions:
         window: seconds that a session waits for a client that was lost.
         actor: makes the actor of a session, for each of its lives.
         cache: remembers what was said in finals, and is asked while no backend is left; None: nobody.
+        listener: told what happens to sessions; called synchronously, so it must be quick, and must not raise.
     """
 
     def __init__(
@@ -137,6 +139,7 @@ class Sessions:
         window: float = 60.0,
         actor: Callable[[SessionRecord, Keeping], SessionActor] = SessionActor,
         cache: Ref[CacheMessage] | None = None,
+        listener: Listener = lambda report: None,
     ) -> None:
         self._supervisor = supervisor
         self._pool = pool
@@ -148,12 +151,31 @@ class Sessions:
         self._spool_dir = spool_dir
         self._window = window
         self._cache = cache
+        self._report = listener
         self._live: dict[str, Session] = {}
         self._turns: dict[str, _Turns] = {}
         self._arriving: set[str] = set()  # who has a place, and may not live yet
 
+    def adopt(self, *, max_sessions: int | None, window: float) -> None:
+        """Let these limits hold for whoever comes from now on."""
+        self._max_sessions = max_sessions
+        self._window = window
+
     def __len__(self) -> int:
         return len(self._live)
+
+    @property
+    def limit(self) -> int:
+        """How many may live now."""
+        return self._pool.capacity if self._max_sessions is None else self._max_sessions
+
+    def live(self) -> tuple[Session, ...]:
+        """Those there are now."""
+        return tuple(self._live.values())
+
+    def get(self, session_id: str) -> Session | None:
+        """The one of this id, if it lives here."""
+        return self._live.get(session_id)
 
     def child(self) -> Child:
         """The supervisor of all sessions, as a child of the application's tree."""
@@ -161,7 +183,7 @@ class Sessions:
 
     def ready(self) -> bool:
         """True while a new session would find a place."""
-        return len(self._live.keys() | self._arriving) < self._limit()
+        return len(self._live.keys() | self._arriving) < self.limit
 
     async def open(self, session_id: str, config: RecognitionConfig) -> Link:
         """Begin a session; its first event is `Ready`.
@@ -275,6 +297,9 @@ class Sessions:
         except BaseException:  # cancelled; but the tree is started all the same, so it is told that nobody wants it
             session.left(number)
             raise
+        record.began = anyio.current_time()
+        opened = SessionOpened(session=session_id, epoch=record.epoch, claimed=missed is not None)
+        self._report(opened)
         return self._link(session, number, client)
 
     def _link(self, session: Session, number: int, client: Client) -> Link:
@@ -301,16 +326,14 @@ class Sessions:
             origin=origin,
             window=self._window,
             keeps_words=self._keeping.keeps_words,
+            listener=self._report,
         )
-
-    def _limit(self) -> int:
-        return self._pool.capacity if self._max_sessions is None else self._max_sessions
 
     @asynccontextmanager
     async def _place(self, session_id: str) -> AsyncGenerator[None, None]:
         """Hold a place for a session until it lives. One that takes the place of another of its id needs none."""
         if session_id not in self._live and not self.ready():
-            limit = self._limit()
+            limit = self.limit
             why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
             raise ServerBusy(why, retry_after=BUSY_RETRY)
         self._arriving.add(session_id)
@@ -366,9 +389,17 @@ class Sessions:
                     session.tell(RecogniserDown(error, directive))
             case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):
                 if (session := self._live.pop(tree.removeprefix(PREFIX), None)) is not None:
-                    session.ended(UnexpectedError())
+                    self._say_ended(session.record)
+                    session.ended(SessionGaveUp())
             case _:
                 pass
+
+    def _say_ended(self, record: SessionRecord) -> None:
+        if record.began is None:
+            return  # nobody was told that it is there
+        ending, code = record.ending or (Ending.FAILED, SessionGaveUp.entry.code)
+        age, audio = anyio.current_time() - record.began, record.taken
+        self._report(SessionEnded(session=record.session_id, ending=ending, code=code, age=age, audio=audio))
 
 
 class _Turns:

@@ -14,6 +14,7 @@ import msgspec
 
 from bench.processes import Process
 
+CONSOLE = "console"  # what voxtree prints of the admin port
 LAST_OF_WELCOME = "try this"  # what voxtree prints when it serves; the line ends with its URL
 COMMAND_LINE = "transport.cli.main"
 BY_HAND = "bench.faults.serve"  # what runs voxtree if it has to be told to fail
@@ -34,20 +35,22 @@ class Voxtree:
     """`voxtree serve` in a process of its own.
 
     Attributes:
-        url: where clients connect.
+        url: where clients connect; `console`: … and operators.
         log: what it has logged.
     """
 
     def __init__(self, *arguments: str, module: str, environment: Mapping[str, str]) -> None:
         self.log: list[LogLine] = []
         self.process = Process("-m", module, *arguments, on_log=self._note, environment=environment)
-        self.url = ""
+        self.url = self.console = ""
 
     async def __aenter__(self) -> Self:
         await self.process.__aenter__()
         line = ""
         while not line.startswith(LAST_OF_WELCOME):
             line = await self.process.line()
+            if line.startswith(CONSOLE):
+                self.console = line.split()[1]
         self.url = line.split()[-1]
         return self
 
@@ -99,12 +102,28 @@ def backend(tier: str, port: int, **settings: object) -> Mapping[str, object]:
 
 def toml(backends: Sequence[Mapping[str, object]], settings: Mapping[str, object], streams: int) -> str:
     """voxtree's settings as a file; backends take so many `streams` if they do not say."""
-    tables = {"server.port": 0, "server.shutdown_timeout": 1, "embedded.enabled": False, "log.format": "json"}
-    lines = [f"{path} = {json.dumps(value)}" for path, value in {**tables, **settings}.items()]
+    tables = {
+        "server.port": 0,
+        "admin.port": 0,
+        "server.shutdown_timeout": 1,
+        "embedded.enabled": False,
+        "log.format": "json",
+    }
+    lines = [f"{path} = {_toml(value)}" for path, value in {**tables, **settings}.items()]
     for one in backends:
         lines += ["[[backends]]", *(f"{name} = {json.dumps(value)}" for name, value in one.items())]
         lines += [f"max_streams = {streams}"] if "max_streams" not in one else []
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case Mapping():
+            return "{" + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + "}"
+        case list():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:
+            return json.dumps(value)
 
 
 def free_port() -> int:

@@ -43,10 +43,11 @@ def always(code: str) -> Faults:
 
 
 def test_all_can_be_injected_but_what_only_the_server_itself_can_know() -> None:
-    ends_of_connections = {"CONN_002", "CONN_006", "CONN_007", "CONN_008", "CONN_009", "CONN_010"}
+    ends_of_connections = {"CONN_002", "CONN_004", "CONN_006", "CONN_007", "CONN_008", "CONN_009", "CONN_010"}
     ends_of_patience = {"RIVA_013", "AUDIO_004", "AUDIO_006", "AUDIO_007"}
     stores = {"JOURNAL_001", "JOURNAL_002", "JOURNAL_003"}
-    assert set(CATALOGUE) - set(OPPORTUNITIES) == ends_of_connections | ends_of_patience | stores
+    the_server = {"SYS_001", "SYS_002", "SYS_003", "SYS_004", "SYS_005", "SYS_006", "ALERT_001"}
+    assert set(CATALOGUE) - set(OPPORTUNITIES) == ends_of_connections | ends_of_patience | stores | the_server
 
 
 @pytest.mark.parametrize("code", OPPORTUNITIES)
@@ -194,14 +195,14 @@ def test_every_word_comes_exactly_once_whatever_chance_does(backend: str, seed: 
 async def test_an_error_without_remedy_ends_the_session_as_a_real_one_does() -> None:
     async with running(always("RIVA_010"), FakeBackend()) as sessions:
         events = await converse(await sessions.open("s1", CONFIG), speech(1, 1))
-    assert events[-1] == Problem(code="RIVA_010", detail="injected", fatal=True)
+    assert events[-1] == Problem(code="RIVA_010", detail="injected", fatal=True, known=True)
 
 
 async def test_an_actor_that_crashes_with_every_message_ends_its_session_in_a_plain_error() -> None:
     async with running(always("UNKNOWN"), FakeBackend()) as sessions:
         events = await converse(await sessions.open("s1", CONFIG), speech(1, 5))
         assert len(sessions) == 0
-    assert events[-1] == Problem(code="UNKNOWN", fatal=True)
+    assert events[-1] == Problem(code="SYS_001", fatal=True, known=True)
 
 
 @pytest.mark.parametrize("end", [lambda session: session.disconnected(), lambda session: session.drain(10.0)])

@@ -9,7 +9,7 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from actors.speech.backends.events import BackendDown, BackendUp, Health, PoolEvent, SessionMoved, Why
+from actors.speech.backends.events import BackendDown, BackendUp, BreakerOpened, Health, PoolEvent, SessionMoved, Why
 from actors.speech.errors import (
     BackendDraining,
     ConnectionFailed,
@@ -139,7 +139,9 @@ async def test_a_backend_that_does_not_answer_is_not_lent_and_its_return_is_seen
     down, up = [event for event in events if isinstance(event, BackendDown | BackendUp) and event.name == "first"]
     assert isinstance(up, BackendUp)
     assert 100 <= up.seconds <= 101
-    assert down == BackendDown(name="first", code="RIVA_001", detail="RIVA_001 RIVA_CONNECTION_FAILED: refused")
+    assert isinstance(down, BackendDown)
+    assert (down.name, down.code, down.detail) == ("first", "RIVA_001", "RIVA_001 RIVA_CONNECTION_FAILED: refused")
+    assert str(down.error) == down.detail
     paced = [later - sooner for sooner, later in pairwise(first.asked)]
     assert all(0.1 <= gap <= 6 for gap in paced)
 
@@ -320,3 +322,57 @@ async def test_of_thousands_who_wait_for_one_backend_the_first_are_served_when_i
 def test_a_pool_without_backends_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one backend"):
         BackendPool([])
+
+
+# ---- by hand
+
+
+async def test_a_breaker_opened_by_hand_lets_one_stream_try_when_its_time_is_up() -> None:
+    first, spare = pair()
+    events: list[PoolEvent] = []
+    async with watched(first, spare, events=events) as pool:
+        events.clear()
+        pool.trip("first", seconds=20.0)
+        assert [type(event) for event in events] == [BreakerOpened]
+        assert pool.snapshot().backends[0].breaker is BreakerState.OPEN
+        assert await name_of_next(pool) == "spare"
+        await anyio.sleep(15)  # questions are answered all the while, and prove nothing
+        assert await name_of_next(pool, "later") == "spare"
+        await anyio.sleep(6)
+        assert await name_of_next(pool, "last") == "first"
+        assert pool.snapshot().backends[0].breaker is BreakerState.CLOSED
+
+
+async def test_a_tripped_backend_keeps_the_streams_it_has() -> None:
+    async with watched(*pair()) as pool, pool.lease("s", CONFIG, on_wait=no_wait) as lease:
+        pool.trip("first")
+        await anyio.sleep(5)
+        assert lease.backend.name == "first"
+        assert pool.snapshot().backends[0].streams == 1
+
+
+async def test_a_breaker_is_closed_by_hand_whatever_opened_it() -> None:
+    async with watched(*pair()) as pool:
+        pool.trip("first", seconds=600.0)
+        pool.mend("first")
+        await settle()
+        assert pool.snapshot().backends[0].breaker is BreakerState.CLOSED
+        assert await name_of_next(pool) == "first"
+        pool.mend("first")  # it is closed: nothing happens
+        assert pool.snapshot().backends[0].breaker is BreakerState.CLOSED
+
+
+async def test_nobody_can_trip_what_is_not_there() -> None:
+    async with watched(*pair()) as pool:
+        for order in (pool.trip, pool.mend):
+            with pytest.raises(KeyError):
+                order("nobody")
+
+
+async def test_it_is_known_when_a_backend_is_asked_next() -> None:
+    async with watched(*pair()) as pool:
+        due = pool.snapshot().backends[0].probe_seconds
+        assert due is not None
+        assert 3.9 <= due <= 6.1
+        pool.drain("first")
+        assert pool.snapshot().backends[0].probe_seconds is None

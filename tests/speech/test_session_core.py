@@ -352,13 +352,13 @@ def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect(
 def test_an_error_that_no_retry_helps_ends_the_session_with_its_reason() -> None:
     scene = Scene(language="xx-XX")
     down = RecogniserDown(ModelNotFound("no model for 'xx-XX'", endpoint="riva-a"), Directive.STOP)
-    assert scene.tell(down) == [Problem(code="RIVA_002", detail="no model for 'xx-XX'", fatal=True), End()]
+    assert scene.tell(down) == [Problem(code="RIVA_002", detail="no model for 'xx-XX'", fatal=True, known=True), End()]
 
 
 def test_a_defect_is_told_without_its_text() -> None:
     scene = Scene()
     told = scene.tell(RecogniserDown(KeyError("/secret/path"), Directive.ESCALATE))
-    assert told == [Problem(code="UNKNOWN", fatal=True), End()]
+    assert told == [Problem(code="UNKNOWN", fatal=True, known=True), End()]
 
 
 def test_finalize_marks_the_place_for_the_recogniser() -> None:

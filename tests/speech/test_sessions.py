@@ -297,7 +297,7 @@ async def test_an_error_without_remedy_ends_the_session_and_says_which() -> None
         events = await told(session)
         await talk(session, speech(1, 1))  # what is sent afterwards hurts nobody
         assert len(sessions) == 0
-    assert events[-1] == Problem(code="RIVA_002", detail="no model for 'xx'", fatal=True)
+    assert events[-1] == Problem(code="RIVA_002", detail="no model for 'xx'", fatal=True, known=True)
 
 
 async def test_finalize_gives_the_words_so_far_as_a_final() -> None:
@@ -433,7 +433,7 @@ async def test_a_backend_that_breaks_every_stream_at_once_ends_in_a_plain_error(
     async with running(FakeBackend(fail=fail)) as sessions:
         events = await told(await sessions.open("s1", CONFIG))
         assert len(sessions) == 0
-    assert events[-1] == Problem(code="UNKNOWN", fatal=True)
+    assert events[-1] == Problem(code="SYS_001", fatal=True, known=True)
 
 
 async def test_many_sessions_at_once_are_kept_apart() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
@@ -41,6 +43,18 @@ def tree(*, on_event: Recorder | None = None) -> Supervisor:
         policies=lazy,
         on_event=on_event,
     )
+
+
+async def test_a_supervisor_of_very_many_can_be_left_folded() -> None:
+    async with tree() as root:
+        await root.value("s").start_child(Child("x", forever))
+        await settle()
+        folded = root.snapshot(folded={("root", "s")})
+        whole = root.snapshot()
+    assert [child.path[-1] for child in folded.children] == ["a", "s", "job", "b"]
+    assert folded.children[1].children == ()
+    assert folded.children[1] == replace(whole.children[1], children=())
+    assert len(whole.children[1].children) == 1
 
 
 async def test_a_snapshot_shows_every_child_as_it_is_at_that_moment() -> None:

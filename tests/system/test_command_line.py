@@ -36,6 +36,8 @@ async def server(*arguments: str) -> AsyncGenerator[tuple[asyncio.subprocess.Pro
         "serve",
         "--port",
         "0",
+        "--set",
+        "admin.port=0",
         *arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -130,7 +132,7 @@ def test_a_port_that_is_taken_gets_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = voxtree("serve", "--port", taken.getsockname()[1])
+        done = voxtree("serve", "--port", taken.getsockname()[1], "--set", "admin.port=0")
     assert done.returncode == 2
     assert done.stdout == ""
     assert "address already in use" in done.stderr.splitlines()[-1]
@@ -150,12 +152,22 @@ def test_a_wrong_setting_gets_one_sentence(tmp_path: Path) -> None:
 async def test_a_server_that_injects_errors_says_so_before_anything_else_happens() -> None:
     async with server("--inject", "RIVA_005:0.01,AUDIO_003:0.5", "--set", "inject.seed=1") as (process, _):
         assert process.stdout is not None
-        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        lines = [(await process.stdout.readline()).decode() for _ in range(4)]
     assert lines[1].startswith("journal        sqlite: what is kept survives the process; ")
-    assert lines[2] == (
+    assert lines[3] == (
         "INJECTED       AUDIO_003 at 0.5 for each message of a client that holds audio,"
         " RIVA_005 at 0.01 for each second of audio that a backend is sent\n"
     )
+
+
+async def test_a_server_says_where_its_console_is() -> None:
+    async with server() as (process, _):
+        assert process.stdout is not None
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        name, address = lines[2].split()
+        assert name == "console"
+        observed = await asyncio.to_thread(voxtree, "observe", "--json", "--url", address.removesuffix("/console"))
+    assert json.loads(observed.stdout)["state"]["about"]["pid"] == process.pid
 
 
 def test_an_error_that_cannot_be_injected_gets_one_sentence() -> None:
@@ -168,7 +180,15 @@ def test_an_error_that_cannot_be_injected_gets_one_sentence() -> None:
 async def test_a_server_whose_output_nobody_reads_any_more_stops_all_the_same() -> None:
     read, write = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *VOXTREE, "serve", "--port", "0", stdout=subprocess.PIPE, stderr=write, start_new_session=True
+        *VOXTREE,
+        "serve",
+        "--port",
+        "0",
+        "--set",
+        "admin.port=0",
+        stdout=subprocess.PIPE,
+        stderr=write,
+        start_new_session=True,
     )
     os.close(write)
     try:
@@ -214,9 +234,9 @@ async def test_a_hangup_reads_the_settings_again_and_a_wrong_file_changes_nothin
     config.write_text(a)
     async with server("--config", str(config)) as (process, _):
         for text, answer in (
-            ("[[backends]", "settings are not reloaded, all goes on as before: "),
-            (b, "settings reloaded: backends added b; removed a"),
-            (b + "[log]\nlevel = 'debug'\n", "a changed setting needs a restart: log.level"),
+            ("[[backends]", "SYS_006 SYS_NOT_RELOADED: all goes on as before: "),
+            (b, "settings reloaded: backends added b; backends removed a"),
+            (b + "[log]\nlevel = 'debug'\n[cache]\nttl = 1\n", "a changed setting needs a restart: cache.ttl"),
         ):
             config.write_text(text)
             process.send_signal(signal.SIGHUP)

@@ -34,7 +34,15 @@ class Server:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
-            *VOXTREE, "serve", "--port", str(self.port), *self._arguments, stdout=-1, stderr=asyncio.subprocess.DEVNULL
+            *VOXTREE,
+            "serve",
+            "--port",
+            str(self.port),
+            "--set",
+            "admin.port=0",
+            *self._arguments,
+            stdout=-1,
+            stderr=asyncio.subprocess.DEVNULL,
         )
         assert self.process.stdout is not None
         assert await self.process.stdout.readline()

@@ -177,7 +177,7 @@ def test_config_check_tells_every_problem(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr() == (
         "",
         'voxtree: --set: server.port: expected int, got "x"\n'
-        'voxtree: --set: log.format: expected one of text, json, got "xml"\n',
+        'voxtree: --set: log.format: expected one of text, json, ecs, got "xml"\n',
     )
 
 

@@ -110,8 +110,26 @@ def test_a_port_that_something_else_holds_is_a_failure(doctor: Doctor) -> None:
         "FAIL",
         "port",
         f"127.0.0.1:{port} cannot be had: address already in use",
-        "stop what listens there, or choose another: --set server.port=8601",
+        "stop what listens there, or choose another: --set server.port=8610",
     )
+
+
+def test_the_admin_port_is_looked_at_too_and_its_token(doctor: Doctor, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        _, findings = doctor.examine("server.port=0", f"admin.port={port}", f"admin.token_file={tmp_path / 'none'}")
+    assert findings["admin port"] == finding(
+        "FAIL",
+        "admin port",
+        f"127.0.0.1:{port} cannot be had: address already in use",
+        "stop what listens there, or choose another: --set admin.port=8611",
+    )
+    assert findings["admin token"] == finding(
+        "FAIL", "admin token", f"{tmp_path / 'none'}: no such file or directory", "correct the file"
+    )
+    _, findings = doctor.examine("server.port=0", "admin.enabled=false")
+    assert {"admin port", "admin token"}.isdisjoint(findings)
 
 
 def test_a_port_that_voxtree_itself_holds_is_fine(doctor: Doctor) -> None:

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
 
 from tests.transport.riva_server import RivaServer
 from transport.app import App, serving
-from transport.client import Client, Done
+from transport.client import Client, Done, SessionFailed
 from transport.layers import SettingsError
 from transport.reload import needs_restart, reload
 from transport.riva import Endpoint
-from transport.settings import Embedded, Log, Server, Session, Settings, load
+from transport.settings import Cache, Embedded, Server, Session, Settings, load
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +48,7 @@ async def test_backends_are_exchanged_while_a_session_speaks(caplog: pytest.LogC
             async with Client(app.url).session() as session:
                 await session.send(bytes(3200))
                 await new.busy.wait()
-    assert lines(caplog) == ["INFO settings reloaded: backends added new; removed old"]
+    assert lines(caplog) == ["INFO settings reloaded: backends added new; backends removed old"]
     assert [line for line in lines(caplog, "voxtree.backends") if "old" in line] == [
         "INFO backend old works",
         "INFO backend old gets no new streams",
@@ -60,10 +63,11 @@ async def test_settings_that_are_wrong_change_nothing(caplog: pytest.LogCaptureF
     async with serving(before, private=True) as app:
         assert await reload(app, before, lambda: load(file, environ={}).settings) == before
         assert backends(app) == ["a", "b"]
-    said = lines(caplog)
-    assert len(said) == 3
-    assert all(line.startswith("ERROR settings are not reloaded, all goes on as before: ") for line in said)
-    assert any("adress" in line and "did you mean address?" in line for line in said)
+        assert app.registry.get_sample_value("voxtree_config_last_reload_successful") == 0
+    (said,) = [line for line in lines(caplog, "voxtree.errors") if "SYS_006" in line]
+    assert said.startswith("ERROR settings: SYS_006 SYS_NOT_RELOADED: all goes on as before: ")
+    assert "did you mean address?" in said
+    assert "port" in said
 
 
 @pytest.mark.parametrize(
@@ -83,19 +87,21 @@ async def test_settings_that_only_a_running_server_finds_unusable_change_nothing
     async with serving(before, private=True) as app:
         assert await reload(app, before, lambda: wanted) == before
         assert backends(app) == ["a", "b"]
-    assert lines(caplog) == [f"ERROR settings are not reloaded, all goes on as before: {problem}"]
+    assert [line for line in lines(caplog, "voxtree.errors") if "SYS_006" in line] == [
+        f"ERROR settings: SYS_006 SYS_NOT_RELOADED: all goes on as before: {problem}"
+    ]
 
 
 async def test_what_needs_a_restart_is_named_and_stays_named(caplog: pytest.LogCaptureFixture) -> None:
     before = Settings(backends=(A,))
-    wanted = Settings(backends=(A, B), server=Server(port=1), log=Log(level="debug"))
+    wanted = Settings(backends=(A, B), server=Server(port=1), cache=Cache(enabled=True))
     async with serving(before, private=True) as app:
         after = await reload(app, before, lambda: wanted)
         assert after == Settings(backends=(A, B))
         await reload(app, after, lambda: wanted)
     named = [
         "WARNING a changed setting needs a restart: server.port",
-        "WARNING a changed setting needs a restart: log.level",
+        "WARNING a changed setting needs a restart: cache.enabled",
     ]
     assert lines(caplog) == named * 2
 
@@ -106,12 +112,45 @@ async def test_what_needs_a_restart_is_named_and_stays_named(caplog: pytest.LogC
         (Settings(backends=(B,)), []),
         (Settings(), ["embedded.enabled"]),  # left open, but now there is no backend
         (Settings(backends=(A,), embedded=Embedded(enabled=True)), ["embedded.enabled"]),
-        (Settings(backends=(A,), session=Session(idle_timeout=1.0, max_sessions=3)), None),
+        (Settings(backends=(A,), session=Session(log_seconds=20.0, max_sessions=3)), ["session.log_seconds"]),
+        (Settings(backends=(A,), server=Server(origins=("*",))), []),
     ],
 )
-async def test_changed_settings_are_told_by_their_paths(wanted: Settings, paths: list[str] | None) -> None:
-    expected = paths if paths is not None else ["session.max_sessions", "session.idle_timeout"]
-    assert needs_restart(Settings(backends=(A,)), wanted) == expected
+async def test_changed_settings_are_told_by_their_paths(wanted: Settings, paths: list[str]) -> None:
+    assert needs_restart(Settings(backends=(A,)), wanted) == paths
+
+
+async def test_limits_and_origins_hold_for_whoever_connects_next() -> None:
+    before = Settings(backends=(A,), session=Session(max_sessions=1))
+    wanted = Settings(
+        backends=(A,), server=Server(origins=("https://a.example",)), session=Session(max_sessions=2, idle_timeout=5.0)
+    )
+    async with serving(before, private=True) as app, Client(app.url).session() as first:
+        with pytest.raises(SessionFailed, match="busy"):
+            async with Client(app.url).session():
+                pass
+        with pytest.raises(InvalidStatus):
+            await connect(app.url, origin=Origin("https://a.example"))
+        assert await reload(app, before, lambda: wanted) == wanted
+        async with Client(app.url).session() as second, connect(app.url, origin=Origin("https://a.example")):
+            assert (first.id, second.id) != ("", "")
+            assert len(app.sessions) == 2
+
+
+async def test_a_session_does_not_notice_settings_that_are_wrong() -> None:
+    def wrong() -> Settings:
+        raise SettingsError("server.port: expected an integer")
+
+    async with RivaServer() as riva:
+        settings = Settings(backends=(riva.endpoint(),))
+        async with serving(settings, private=True) as app, Client(app.url).session() as session:
+            await session.send(bytes(3200))
+            await riva.busy.wait()
+            assert await reload(app, settings, wrong) is settings
+            await session.send(bytes(3200))
+            session.stop()
+            assert isinstance([event async for event in session][-1], Done)
+            assert riva.audio() == bytes(6400)
 
 
 def test_a_backend_cannot_have_the_embedded_recognisers_name() -> None:

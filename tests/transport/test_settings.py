@@ -140,7 +140,7 @@ def test_an_outer_layer_changes_one_value_of_a_backend_in_the_file(tmp_path: Pat
         ("cache.ttl=0", "--set: cache.ttl: expected float > 0.0, got \"0\""),
         ("cache.max_entries=0", "--set: cache.max_entries: expected int >= 1, got \"0\""),
         ("embedded.enabled=perhaps", "--set: embedded.enabled: expected true or false, got \"perhaps\""),
-        ("log.format=xml", "--set: log.format: expected one of text, json, got \"xml\""),
+        ("log.format=xml", "--set: log.format: expected one of text, json, ecs, got \"xml\""),
         ("log.level=", "--set: log.level: expected one of debug, info, warning, error, got \"\""),
         ("backends=riva:50051", "--set: backends: expected a list of tables, got \"riva:50051\""),
         ("backends.1.name=x", "--set: backends.1: tables are counted from 0, the next one is 0"),

@@ -81,6 +81,11 @@ class Display:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
+def printable(text: str) -> str:
+    """One line, whatever the outside world wrote into it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def bar(part: float, width: int = 10) -> str:
     """A bar of which a part (0 to 1) is full."""
     full = min(width, max(0, int(part * width)))

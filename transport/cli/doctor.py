@@ -17,6 +17,8 @@ import anyio
 import msgspec
 
 from actors.speech.errors import SpeechError
+from transport.admin.access import read_token
+from transport.alerts import make_dialects
 from transport.cli.common import add_settings_arguments, loaded_settings
 from transport.cli.doctor_journal import examine_journal
 from transport.cli.findings import Finding, Level
@@ -29,6 +31,7 @@ from transport.settings import Settings
 SOCKETS_TO_SPARE = 256  # open files besides clients: listeners, backends, logs, the recogniser's pipes
 SPOOLED_BYTES = 32_000  # of a second of audio at 16 kHz
 MANY_SESSIONS = 4096  # open files that are enough where no session limit is set
+OTHER_PORTS = {"server": 8610, "admin": 8611}  # to suggest where one is taken
 OURS = ("supervisor", "actors", "transport")
 
 
@@ -62,11 +65,13 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
             yield Finding(Level.FAIL, "settings", problem, "correct it; `voxtree config check` looks again")
         return
     yield Finding(Level.OK, "settings", "can be used")
-    yield _address(settings)
+    yield from _addresses(settings)
     yield _open_files(settings)
     if settings.session.spool_seconds:
         yield _spool(settings)
     yield examine_journal(settings)
+    if settings.alerts.sinks:
+        yield _alerts(settings)
     if settings.uses_embedded:
         yield _model(settings)
     yield from anyio.run(_endpoints, settings.backends)
@@ -138,33 +143,44 @@ def _names() -> Iterator[Finding]:
             )
 
 
-def _address(settings: Settings) -> Finding:
-    host, port = settings.server.host, settings.server.port
+def _addresses(settings: Settings) -> Iterator[Finding]:
+    """Whether clients and operators can be listened to."""
+    yield _address("port", "server", settings.server.host, settings.server.port)
+    if not settings.admin.enabled:
+        return
+    yield _address("admin port", "admin", settings.admin.host, settings.admin.port)
+    try:
+        read_token(settings.admin)
+    except SettingsError as error:
+        yield Finding(Level.FAIL, "admin token", str(error).removeprefix("admin.token_file: "), "correct the file")
+
+
+def _address(what: str, section: str, host: str, port: int) -> Finding:
     name = f"{host}:{port}"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        return Finding(Level.FAIL, "server.host", f"{host!r}: {error.strerror}", "use an address of this machine")
+        return Finding(Level.FAIL, f"{section}.host", f"{host!r}: {error.strerror}", "use an address of this machine")
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: ignore closed connections
         try:
             probe.bind(address)
         except PermissionError:
-            return Finding(Level.FAIL, "port", f"{name} is not allowed to this user", "use a port above 1023")
+            return Finding(Level.FAIL, what, f"{name} is not allowed to this user", "use a port above 1023")
         except OSError as error:
-            return _taken(host, port, error)
-    return Finding(Level.OK, "port", f"{name} is free")
+            return _taken(what, section, host, port, error)
+    return Finding(Level.OK, what, f"{name} is free")
 
 
-def _taken(host: str, port: int, error: OSError) -> Finding:
+def _taken(what: str, section: str, host: str, port: int, error: OSError) -> Finding:
     name = f"{host}:{port}"
     if _is_alive(host, port):
-        return Finding(Level.OK, "port", f"voxtree is already serving on {name}")
+        return Finding(Level.OK, what, f"voxtree is already serving on {name}")
     return Finding(
         Level.FAIL,
-        "port",
+        what,
         f"{name} cannot be had: {(error.strerror or str(error)).lower()}",
-        "stop what listens there, or choose another: --set server.port=8601",
+        f"stop what listens there, or choose another: --set {section}.port={OTHER_PORTS[section]}",
     )
 
 
@@ -232,6 +248,16 @@ def _model(settings: Settings) -> Finding:
         what, _, fix = str(error).partition(": ")
         return Finding(Level.FAIL, "embedded recogniser", what, fix or "correct embedded.model_dir")
     return Finding(Level.OK, "embedded recogniser", f"{path} is there" + ("" if folder else " and unchanged"))
+
+
+def _alerts(settings: Settings) -> Finding:
+    """Whether the sinks could be spoken to. Nothing is sent: whoever is on call would be told of it."""
+    try:
+        make_dialects(settings.alerts)
+    except SettingsError as error:
+        return Finding(Level.FAIL, "alerts", str(error), "correct the settings of [alerts]")
+    names = ", ".join(f"{sink.name} ({sink.type})" for sink in settings.alerts.sinks)
+    return Finding(Level.OK, "alerts", f"go to {names}; `voxtree alerts test` tries them")
 
 
 async def _endpoints(endpoints: tuple[Endpoint, ...]) -> list[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from actors.speech.catalogue import CATALOGUE, Action, Entry, Fault, Retry
+from actors.speech.catalogue import CATALOGUE, Action, Alert, Entry, Fault, Retry
 from actors.speech.injection import OPPORTUNITIES
 from actors.speech.policies import GROWING, QUOTA
 from transport.expected import ExpectedError
@@ -38,6 +38,12 @@ _ACTIONS: Mapping[Action, str] = {
     Action.STOP_RECORDING: "stop recording",
     Action.FIX_CONFIG: "change what it sends or asks for",
     Action.NEW_SESSION: "begin another session",
+}
+
+_ALERTS: Mapping[Alert, str] = {
+    Alert.PAGE: "somebody is told at once",
+    Alert.TICKET: "somebody is told if it comes unusually often",
+    Alert.NONE: "it is counted; nobody is told unless it comes unusually often",
 }
 
 
@@ -112,6 +118,8 @@ def _facts(entry: Entry) -> dict[str, str]:
         "users read": entry.message,
         "clients do": f"{entry.action.value}: {_ACTIONS[entry.action]}",
         "close code": f"{entry.close}, if it ends the session" if entry.close else "none: the connection stays open",
+        "over HTTP": f"status {entry.http}",
+        "alert": f"{entry.alert.value}: {_ALERTS[entry.alert]}",
         **_injected(entry),
     }
 

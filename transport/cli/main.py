@@ -32,8 +32,11 @@ COMMANDS = (
     Command("transcribe", "transport.cli.transcribe", "turn a WAV file into text"),
     Command("listen", "transport.cli.listen", "turn what is said into the microphone into text", "microphone"),
     Command("recogniser", "transport.cli.recogniser", "run the embedded recogniser alone, as a Riva server", "local"),
+    Command("observe", "transport.cli.observe", "watch a running server: sessions, backends, errors"),
+    Command("tree", "transport.cli.tree", "print the supervision tree of a running server"),
     Command("doctor", "transport.cli.doctor", "check this machine, the settings, the journal and the backends"),
     Command("journal", "transport.cli.journal", "look at sessions that can be resumed, and remove them"),
+    Command("alerts", "transport.cli.alerts", "try the sinks that alerts are sent to"),
     Command("config", "transport.cli.config", "check and show the settings"),
     Command("errors", "transport.cli.errors", "explain error codes"),
 )

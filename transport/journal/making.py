@@ -10,6 +10,7 @@ from actors.speech.journal.body import Bodies, Sealer, TextPolicy
 from actors.speech.journal.journal import Journal
 from actors.speech.journal.memory import MemoryStore
 from actors.speech.journal.port import JournalStore, Retention
+from actors.speech.journal.reports import Listener
 from transport.expected import ExpectedError
 from transport.journal.database import Database, ThreadedStore
 from transport.journal.keys import read_key
@@ -19,14 +20,14 @@ from transport.settings import Settings, SettingsError
 FILE = "journal.db"
 
 
-def make_journal(settings: Settings) -> Journal:
-    """The journal of a process, which is not open yet.
+def make_journal(settings: Settings, listener: Listener = lambda report: None) -> Journal:
+    """The journal of a process, which is not open yet. `listener`: see `Journal`.
 
     Raises:
         SettingsError: the settings cannot be used.
         ExpectedError: a package that they need is missing.
     """
-    return Journal(make_store(settings))
+    return Journal(make_store(settings), listener=listener)
 
 
 def make_store(settings: Settings) -> JournalStore:

@@ -159,6 +159,16 @@ class PoolCore:
         self.roster.undrain(name)
         return self.tick(now)
 
+    def trip(self, name: str, now: float, *, seconds: float) -> Commands:
+        """Its breaker is open for so long, whatever it counted."""
+        self.roster.place(name).trust.trip(now, seconds)
+        return self.tick(now)
+
+    def mend(self, name: str, now: float) -> Commands:
+        """Its breaker is closed, whatever it counted."""
+        self.roster.place(name).trust.mend(now)
+        return self.tick(now)
+
     # ---- time
 
     def tick(self, now: float) -> Commands:

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from actors.speech.errors import SpeechError
 from actors.speech.ports import Tier
 from supervisor.breaker import BreakerState
 
@@ -60,6 +61,7 @@ class BackendDown(_PoolEvent, frozen=True):
 
     code: str
     detail: str
+    error: SpeechError
 
 
 class BackendRests(_PoolEvent, frozen=True):
@@ -106,6 +108,7 @@ class ModelMissing(_PoolEvent, frozen=True):
     language: str
     model: str
     detail: str
+    error: SpeechError
 
 
 class SessionMoved(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +145,7 @@ class BackendState(msgspec.Struct, frozen=True, kw_only=True):
         streams, cap: lent now, and at most now; `cap` lies below `max_streams` after the endpoint ran out of memory.
         health_seconds, breaker_seconds: for how long it has been so; None: from the start.
         rest_seconds: until it may get streams again, as far as that is a matter of time: quota, cool-down, breaker.
+        probe_seconds: until it is asked next whether it works; None: that is no matter of time.
         drained: it gets no new streams by order; `leaving`: for good.
         last_code: of the last error it was blamed for; `last_code_seconds` ago.
     """
@@ -156,6 +160,7 @@ class BackendState(msgspec.Struct, frozen=True, kw_only=True):
     cap: int
     max_streams: int
     rest_seconds: float
+    probe_seconds: float | None
     drained: bool
     leaving: bool
     last_code: str | None

@@ -247,7 +247,12 @@ class Place:
     def _lacks(self, need: Need, error: ModelNotFound, now: float) -> None:
         if self.lacks(need, now) is None:  # else one of those who were there already
             event = ModelMissing(
-                name=self.name, code=error.code, language=need.language, model=need.model, detail=str(error)
+                name=self.name,
+                code=error.code,
+                language=need.language,
+                model=need.model,
+                detail=str(error),
+                error=error,
             )
             self._tell(event)
         self._missing[need] = error, now + MODEL_SECONDS
@@ -347,6 +352,7 @@ class Place:
     def state(self, now: float) -> BackendState:
         """How it stands."""
         code, since = self._last or (None, None)
+        due = self.question_due_in(now)
         return BackendState(
             name=self.name,
             tier=self.backend.tier,
@@ -357,6 +363,7 @@ class Place:
             streams=len(self.loans),
             cap=self.cap(now),
             max_streams=self.backend.max_streams,
+            probe_seconds=None if self.is_closed or due == float("inf") else due,
             rest_seconds=0.0 if self.is_closed else self.free_in(now, asks=False),
             drained=self.drained,
             leaving=self.leaving,

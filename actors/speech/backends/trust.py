@@ -7,7 +7,7 @@ from collections.abc import Callable
 from actors.speech.backends.blame import Blame, blame
 from actors.speech.backends.events import BackendDown, BackendUp, BreakerClosed, BreakerOpened, Health, PoolEvent
 from actors.speech.backends.pace import Tally
-from actors.speech.errors import SpeechError
+from actors.speech.errors import BackendDraining, SpeechError
 from supervisor.breaker import Breaker, BreakerState
 from supervisor.policy import Backoff
 from supervisor.spec import Intensity
@@ -179,6 +179,22 @@ class Trust:
         self._held = False
         self.ask_soon(now)
 
+    # ---- orders
+
+    def trip(self, now: float, seconds: float) -> None:
+        """Its breaker is opened by hand. No question closes it before; a stream that tries afterwards does."""
+        self._doubted = True
+        self.breaker_since = now
+        left = self.breaker.trip(now, seconds)
+        self._tell(BreakerOpened(name=self._name, code=BackendDraining.entry.code, seconds=left))
+
+    def mend(self, now: float) -> None:
+        """Its breaker is closed by hand."""
+        self._doubted = self._held = False
+        self.ask_soon(now)
+        if self.breaker.state is not BreakerState.CLOSED:
+            self._close(now)
+
     # ---- questions
 
     def asked(self) -> None:
@@ -196,10 +212,7 @@ class Trust:
         self.ask_at = now + ROUTINE * (0.8 + 0.4 * self._random())
         self._turn(Health.READY, now)
         if self.breaker.state is not BreakerState.CLOSED and not self._doubted:
-            self.breaker.hurry(now)
-            self.breaker.ask(self, now)
-            if self.breaker.proven(self):
-                self._closed(now)
+            self._close(now)
         return self._back(now)
 
     def misses(self, error: SpeechError, now: float) -> None:
@@ -239,6 +252,13 @@ class Trust:
         self._fell(error, now)
         self._tell(BreakerOpened(name=self._name, code=error.code, seconds=seconds))
 
+    def _close(self, now: float) -> None:
+        """Close the breaker for something else than a stream that tried, unless one is just trying."""
+        self.breaker.hurry(now)
+        self.breaker.ask(self, now)
+        if self.breaker.proven(self):
+            self._closed(now)
+
     def _closed(self, now: float) -> None:
         self.breaker_since = now
         self._tell(BreakerClosed(name=self._name))
@@ -247,7 +267,7 @@ class Trust:
         if self.down_since is None:
             self.down_since = now
             self._count_fall(now)
-            self._tell(BackendDown(name=self._name, code=error.code, detail=str(error)))
+            self._tell(BackendDown(name=self._name, code=error.code, detail=str(error), error=error))
 
     def _count_fall(self, now: float) -> None:
         if now - self._fell_at >= FALL_SECONDS:

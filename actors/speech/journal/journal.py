@@ -11,7 +11,8 @@ import anyio
 import msgspec
 
 from actors.speech.errors import ServerBusy, SpeechError
-from actors.speech.journal.port import Claim, Durability, Forget, JournalStore, Open, Operation, Outcome, Sweep
+from actors.speech.journal.port import Claim, Durability, Fenced, Forget, JournalStore, Open, Operation, Outcome, Sweep
+from actors.speech.journal.reports import BatchCommitted, BatchFailed, Listener
 from supervisor.incarnation import Incarnation
 from supervisor.policy import Backoff
 from supervisor.spec import Child
@@ -46,6 +47,7 @@ class Journal:
         store: where it is kept; nobody else may use it.
         most_waiting: operations that may wait before new sessions are refused.
         random: numbers in [0, 1), for pauses.
+        listener: told of each batch; must be quick, and must not raise.
 
     Attributes:
         trouble: why nothing can be committed now; None: it can, as far as is known.
@@ -57,11 +59,13 @@ class Journal:
         *,
         most_waiting: int = MOST_WAITING,
         random: Callable[[], float] = random.random,
+        listener: Listener = lambda report: None,
     ) -> None:
         self.trouble: SpeechError | None = None
         self._store = store
         self._most_waiting = most_waiting
         self._random = random
+        self._listener = listener
         self._waiting: deque[_Waiting] = deque()
         self._committing = 0  # of them, from the first on
         self._woken = anyio.Event()
@@ -202,12 +206,16 @@ class Journal:
                 if not self._open:
                     await self._store.open()
                     self._open = True
+                began = anyio.current_time()
                 outcomes = await self._store.commit(operations)
             except SpeechError as error:
                 self._open = False
+                self._listener(BatchFailed(error.code))
                 self._fail(error, task_status)
                 await anyio.sleep(BACKOFF.delay(attempt, self._random))
             else:
+                fenced = sum(isinstance(outcome, Fenced) for outcome in outcomes)
+                self._listener(BatchCommitted(anyio.current_time() - began, len(operations), fenced))
                 if self.trouble is not None:
                     self.trouble = None
                     self._put_off_sweep()  # after a long outage the sessions that live must be renewed first

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from bench.faults.rows import backends, clients, environment, inside, reconnects, restarts, statuses, store
+from bench.faults.rows import alerts, backends, clients, environment, inside, reconnects, restarts, statuses, store
 from bench.faults.stage import Stage
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
@@ -74,4 +74,5 @@ CASES = (
     Case("28a", "clock steps an hour ahead, then two back", environment.clock_steps),
     Case("28b", "backend's name does not resolve", environment.no_such_name),
     Case("28c", "backend's certificate has expired", environment.expired_certificate),
+    Case("29", "alert sinks dead and silent", alerts.deaf_sinks, recovery=0.3),
 )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from urllib.parse import urljoin
 
+from bench.alert_sink import AlertSink
 from bench.faults.players import BY_HAND, LogLine
 from bench.faults.recovery import percentile
 from bench.faults.rows.backends import EARLY
 from bench.faults.stage import Stage
+from transport.admin.board import STANDSTILL
+
+ADMIN_PATHS = ("/livez", "/readyz", "/metrics", "/console", "/debug/state.json")
 
 
 async def commit_crashes(stage: Stage) -> None:
@@ -36,17 +45,20 @@ async def actor_crashes(stage: Stage) -> None:
 
 async def storm(stage: Stage) -> None:
     """The actors of some sessions crash at every message, until their restarts are used up. The others count."""
-    _, _, voxtree = await stage.usual(module=BY_HAND)
     stormy = max(1, stage.sessions // 10)
-    async with stage.speech(voxtree.url, stage.sessions - stormy) as clock:
-        await clock.at(EARLY)
-        before = await _processor(voxtree.process.cpu)
-        async with stage.speech(voxtree.url, stormy, name="storm", counts=False, spread=0.1):
-            during = await _processor(voxtree.process.cpu)
+    async with AlertSink() as sink:
+        to = {"name": "operators", "type": "webhook", "url": sink.url}
+        _, _, voxtree = await stage.usual(module=BY_HAND, settings={"alerts.sinks": [to]})
+        async with stage.speech(voxtree.url, stage.sessions - stormy) as clock:
+            await clock.at(EARLY)
+            before = await _processor(voxtree.process.cpu)
+            async with stage.speech(voxtree.url, stormy, name="storm", counts=False, spread=0.1):
+                during = await _processor(voxtree.process.cpu)
+        alerts = {body["key"] for body in sink.bodies if body["status"] == "firing"}
+    stage.check("alerts, if not one", abs(len(alerts) - 1), 0)
     stage.check("processor time besides the usual", 100 * (during - before), 20, "%")
     gave_up = {line.path for line in voxtree.log if line.msg.endswith("/session") and "gave up" in line.msg}
     stage.check("sessions that spin on", stormy - len(gave_up), 0)
-    stage.not_yet.append("an alert")
 
 
 async def blocked(stage: Stage) -> None:
@@ -56,10 +68,54 @@ async def blocked(stage: Stage) -> None:
         await clock.at(EARLY)
         stage.struck()
         voxtree.process.say("block 2")
+        took = await asyncio.to_thread(_answers, voxtree.console)
     told = sum(any(heard.event == "status" for heard in talk.heard) for talk in stage.talks)
     stage.check("clients told of a failing backend", told, 0)
     stage.check("blocks that were not logged", 1 - sum("stood still" in line.msg for line in voxtree.log), 0)
-    stage.not_yet.append("livez 503 and a console that answers")
+    stage.check("answers of the admin port meanwhile", -len(took), -len(ADMIN_PATHS))
+    stage.check("the slowest of them", 1000 * max(took, default=0.0), 100, "ms")
+    voxtree.process.say(f"block {STANDSTILL + 2}")
+    stage.check("livez that does not tell of a standstill", await asyncio.to_thread(_is_told, voxtree.console), 0)
+
+
+def _answers(console: str) -> list[float]:
+    """Seconds that the admin port takes, while the loop stands still, for each answer."""
+    took: list[float] = []
+    until = time.monotonic() + 2
+    while _silence(console) < 0.5 and time.monotonic() < until:  # signs of life come every quarter of a second
+        pass
+    for path in ADMIN_PATHS:
+        asked = time.perf_counter()
+        _ask(console, path)
+        seconds = time.perf_counter() - asked
+        if _silence(console) > 0.5:  # it still does
+            took.append(seconds)
+    return took
+
+
+def _is_told(console: str) -> int:
+    """0 as soon as /livez says that the loop is dead; 1 if it never does."""
+    until = time.monotonic() + STANDSTILL + 10
+    while time.monotonic() < until:
+        if _ask(console, "/livez")[0] == 503:
+            return 0
+        time.sleep(0.1)
+    return 1
+
+
+def _silence(console: str) -> float:
+    """Seconds since the loop's last sign of life."""
+    silence: float = json.loads(_ask(console, "/debug/state.json")[1])["silence"]
+    return silence
+
+
+def _ask(console: str, path: str) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urljoin(console, path), timeout=10) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
 
 
 def _restarts(log: Iterable[LogLine]) -> list[float]:

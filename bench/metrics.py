@@ -1,0 +1,104 @@
+"""`metrics`: what seeing costs: the session core's work with each frame and result, and each look at what lives.
+
+Side by side in one run, in turns, the median of several: a talking session's core with nobody listening, and with
+everything that a server has listening (log, metrics, console). Per second of speech, at 50 frames of 20 ms, ten interim
+results and a final every three seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+
+from actors.speech.backends.events import PoolState
+from actors.speech.error_handler import ErrorContext, ErrorHandler
+from actors.speech.errors import StreamLost
+from actors.speech.messages import Audio, Committed, Heard, StreamOpened
+from actors.speech.ports import Recognised, RecognitionConfig, Tier, Word
+from actors.speech.record import SessionRecord
+from actors.speech.reports import Listener
+from actors.speech.session_core import SessionCore
+from bench.rounds import machine
+from transport.admin.chronicle import Chronicle
+from transport.logs import Logging
+from transport.metrics import Metrics, Sample
+from transport.observers import Observers
+
+RATE = 16_000
+FRAME = bytes(2 * RATE // 50)
+SECONDS, ROUNDS = 60, 9
+SESSIONS = 1000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and print."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, lambda: _sample(0), store="memory")
+    everybody = Observers([Logging(), metrics, Chronicle()]).session
+    bare, seen = [], []
+    for _ in range(ROUNDS):
+        bare.append(_speak(lambda report: None))
+        seen.append(_speak(everybody))
+    handler = ErrorHandler(registry, listener=metrics.error)
+    sample = _sample(SESSIONS)
+    figures = {
+        "a second of speech, nobody listens, µs": 1e6 * statistics.median(bare),
+        "with log, metrics and console, µs": 1e6 * statistics.median(seen),
+        "ratio": statistics.median(new / old for new, old in zip(seen, bare, strict=True)),
+        "an error, handled, µs": 1e6 * _each(lambda: handler.report(StreamLost("x"), ErrorContext(session_id="s"))),
+        f"a look at {SESSIONS} sessions, µs": 1e6 * _each(lambda: metrics.take(sample), 200),
+        "a scrape, in the admin port's thread, µs": 1e6 * _each(lambda: generate_latest(registry), 20),
+    }
+    print("\n".join(f"{name:45} {value:9.2f}" for name, value in figures.items()))
+    if args.json:
+        report = {"machine": machine(), "figures": figures}
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return 0
+
+
+def _speak(listener: Listener) -> float:
+    """Seconds of processor time for a second of speech."""
+    config = RecognitionConfig(sample_rate=RATE)
+    record = SessionRecord("s", config, 60.0, listener=listener)
+    core = SessionCore(record)
+    core.begin(0.0)
+    core.receive(StreamOpened(1, Tier.PRIMARY, False, "riva"), 0.0)
+    position = seq = 0
+    began = time.process_time()
+    for frame in range(50 * SECONDS):
+        now = frame / 50
+        core.receive(Audio(FRAME, position), now)
+        position += len(FRAME) // 2
+        if frame % 5 == 4:
+            core.receive(Heard(1, Recognised(is_final=False, text="some words", processed=position), position), now)
+        if frame % 150 == 149:
+            words = (Word("word", position - 8000, position - 1000, 1.0),)
+            core.receive(
+                Heard(1, Recognised(is_final=True, text="word", words=words, processed=position), position), now
+            )
+            seq += 1
+            core.receive(Committed(seq), now)
+    return (time.process_time() - began) / SECONDS
+
+
+def _each(work: Callable[[], object], times: int = 5000) -> float:
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return (time.process_time() - began) / times
+
+
+def _sample(sessions: int) -> Sample:
+    audio = {f"session-{number}": float(number) for number in range(sessions)}
+    pool = PoolState((), waiting=0)
+    return Sample(connected=sessions, waiting=0, connections=sessions, audio=audio, depth=0, unsent=0, pool=pool)

@@ -1,0 +1,83 @@
+"""What a server logs: one line an event, with a stable name, in three formats, whatever a text holds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actors.speech.backends.events import PoolEvent
+from actors.speech.reports import Ending, SessionEnded, SessionOpened
+from supervisor.logs import LEVELS
+from tests.docs.examples import ROOT
+from transport.logs import _SESSION_TEXTS, EcsFormatter, JsonFormatter, Logging, TextFormatter, _kind
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+
+def record(text: str, **facts: object) -> logging.LogRecord:
+    made = logging.LogRecord("voxtree.errors", logging.ERROR, __file__, 1, text, None, None)
+    vars(made).update(facts)
+    return made
+
+
+@given(st.text(), st.text())
+def test_no_text_makes_a_second_line_or_hides_its_end(text: str, session: str) -> None:
+    for formatter in (TextFormatter(), JsonFormatter(), EcsFormatter()):
+        line = formatter.format(record(text.replace("%", "%%"), session=session, event="error"))
+        assert len(line.splitlines()) == 1
+        assert line.isprintable()
+        if not isinstance(formatter, TextFormatter):
+            assert session in json.loads(line).values()
+
+
+def test_a_line_has_its_event_and_its_fields() -> None:
+    made = record("lost", event="error", code="RIVA_005", session="s1")
+    line = json.loads(JsonFormatter().format(made))
+    assert line.pop("ts").endswith("Z")
+    assert line == {
+        "level": "error", "logger": "voxtree.errors", "event": "error", "msg": "lost", "code": "RIVA_005",
+        "session": "s1",
+    }  # fmt: skip
+    assert json.loads(EcsFormatter().format(made)).keys() == {
+        "@timestamp", "log.level", "log.logger", "event.action", "message", "error.code", "labels.session",
+    }  # fmt: skip
+    assert json.loads(JsonFormatter().format(record("of another library")))["event"] == "log"
+
+
+def test_a_sessions_life_is_logged_without_a_word_of_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    logs = Logging()
+    logs.session(SessionOpened(session="s1", epoch=3))
+    logs.session(SessionEnded(session="s1", ending=Ending.COMPLETED, code=None, age=12.34, audio=10.0))
+    assert [(each.getMessage(), vars(each)["event"]) for each in caplog.records] == [
+        ("session s1 is open", "session.opened"),
+        ("session s1 has ended: completed, 12.3 s, 10.0 s of audio", "session.ended"),
+    ]
+
+
+def test_the_page_lists_every_event_there_is() -> None:
+    tree = {f"tree.{re.sub(r'(?<!^)(?=[A-Z])', '_', kind.__name__).lower()}" for kind in LEVELS}
+    backends = {f"backend.{_name(kind.__name__).removeprefix('backend_')}" for kind in PoolEvent.__args__}
+    sessions = {f"session.{_name(kind.__name__).removeprefix('session_')}" for kind in _SESSION_TEXTS}
+    written = {
+        name
+        for package in ("actors", "transport", "supervisor")
+        for path in (ROOT / package).rglob("*.py")
+        for name in re.findall(r'"event": "([a-z_.]+)"', path.read_text(encoding="utf-8"))
+    }
+    listed = set(re.findall(r"`((?:[a-z_]+\.)?[a-z_]+)`", OPERATIONS.partition("### Events")[2].partition("\n## ")[0]))
+    written -= {"event.action"}  # what ECS calls it
+    assert tree | backends | sessions | written <= listed
+
+
+def _name(kind: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
+
+
+def test_a_kind_is_named_as_it_is_written_in_python() -> None:
+    assert _kind(SessionOpened(session="", epoch=1)) == "session_opened"

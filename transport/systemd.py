@@ -1,0 +1,60 @@
+"""What systemd wants to know of a service: that it is ready, reloads, stops, and still lives.
+
+The protocol is datagrams of `KEY=VALUE` lines to the socket that $NOTIFY_SOCKET names; see sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping
+
+import anyio
+
+logger = logging.getLogger("voxtree.systemd")
+
+
+class Notifier:
+    """Tells the service manager; where there is none, it tells nobody.
+
+    Args:
+        environ: the environment, of which `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` count.
+    """
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        usec = environ.get("WATCHDOG_USEC", "")
+        self.watchdog = int(usec) / 1e6 if self._address and ours and usec.isdecimal() else 0.0
+
+    def ready(self, status: str) -> None:
+        """It serves."""
+        self._tell("READY=1", f"STATUS={status}")
+
+    def reloading(self) -> None:
+        """It reads its settings again; `ready` follows."""
+        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def stopping(self, seconds: float) -> None:
+        """It stops, and wants so many seconds for that."""
+        status = "STATUS=sessions get their last words"
+        self._tell("STOPPING=1", status, f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    async def live(self) -> None:
+        """Give signs of life from the event loop until cancelled; without a watchdog, none."""
+        while self.watchdog:
+            self._tell("WATCHDOG=1")
+            await anyio.sleep(self.watchdog / 2)
+
+    def _tell(self, *lines: str) -> None:
+        if not self._address:
+            return
+        name = self._address
+        address = f"\0{name[1:]}" if name.startswith("@") else name  # an abstract socket has no file
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
+                to.sendto("\n".join(lines).encode(), address)
+        except OSError as error:
+            logger.warning("systemd cannot be told: %s", error.strerror, extra={"event": "systemd.unreachable"})
