@@ -56,6 +56,7 @@ class Hearing:
         self.cut_at: int | None = None
         self._waits_until = waits_until
         self._sounds = False  # the last of the audio does
+        self._sound_end = 0  # … and where the last message ended that had any sound, on the stream's clock
         self._tail = 2 * int(SOUND_SECONDS * rate)  # bytes
         self._number = number
         self._rate = rate
@@ -78,6 +79,8 @@ class Hearing:
         self._clock.audio(samples)
         self._fill.audio(now)
         self._sounds = is_audible(pcm[-self._tail :])
+        if is_audible(pcm):
+            self._sound_end = self._clock.length
         shown = self._shown
         if shown is not None and shown.is_prompt:
             shown.silent = 0 if is_audible(pcm) else shown.silent + samples
@@ -119,7 +122,12 @@ class Hearing:
 
     @property
     def heard_all(self) -> bool:
-        """Whether the backend is known to have heard everything, or at least to have listened if it says no more."""
+        """Whether the backend is known to have heard every sound, or at least to have listened if it says no more."""
+        return self.heard_nearly_all and (not self._processed or self._processed >= self._sound_end)
+
+    @property
+    def heard_nearly_all(self) -> bool:
+        """The same but for what may be a word at the end."""
         if self._processed:
             return self._processed >= self._clock.length - int(TAIL_SECONDS * self._rate)
         return self.speaking

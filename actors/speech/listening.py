@@ -30,6 +30,7 @@ FIRST_ANSWER_SECONDS = 0.25
 ROTATE, ROTATE_IN_SPEECH = 0.75, 0.9
 LONGEST = 0.5  # of the log: an utterance that long is ended by force, so that the log stays bounded
 LOOK_SECONDS = 1.0  # how often a stream is looked at that gets no audio
+MOST_UNENDED = 2  # streams that did not end and had not heard a session's last sound
 AGE_SPREAD = 0.1  # streams that were opened together are not replaced together
 
 
@@ -194,7 +195,7 @@ class Listening:
                     await self._report_waiting(now)
                     await self._report(self._hearing.promoted(now))
         except BackendStalled:
-            if not (self._finished and self._hearing.heard_all):
+            if not (self._finished and self._is_believed()):
                 raise
         if self.retired:
             self.outcome = Outcome.RETIRED
@@ -205,6 +206,16 @@ class Listening:
             await self._session.send(StreamDrained(self._number, self._cursor.position))
             more = not self._cursor.at_end or self._record.log is not self._cursor.log or self._record.later
             self._end(Outcome.NEXT if more else Outcome.ALL_HEARD)
+
+    def _is_believed(self) -> bool:
+        """Whether the backend, which does not end its stream, has heard all. If not, another one is to hear the rest.
+
+        One that hears a little less than all, again and again, would never come to an end.
+        """
+        if self._hearing.heard_all:
+            return True
+        self._record.unended += 1
+        return self._hearing.heard_nearly_all and self._record.unended > MOST_UNENDED
 
     async def _report_waiting(self, now: float) -> None:
         while (heard := self._hearing.in_turn(now)) is not None:

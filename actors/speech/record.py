@@ -76,6 +76,7 @@ class SessionRecord:
         began: when the session was made here, by anyio's clock; None: it is only being made.
         resumes: how often a client has come back to it here.
         endpoint: the backend that hears it, or did last.
+        unended: streams that did not end although their audio had, and had not heard the last of it.
         arrivals: when audio arrived: positions in the session, and the times by anyio's clock.
         ending: how it ended, and the code of the error that ended it; None: it has not.
 
@@ -137,6 +138,7 @@ class SessionRecord:
         self.began: float | None = None
         self.resumes = 0
         self.endpoint = ""
+        self.unended = 0
         self.arrivals: deque[tuple[int, float]] = deque(maxlen=ARRIVALS)
         self.ending: tuple[Ending, str | None] | None = None
         self.report = listener

@@ -280,7 +280,7 @@ def test_what_is_left_at_the_end_is_made_final_unless_it_was_taken_back() -> Non
 
 def test_a_backend_that_was_given_silence_has_heard_all_when_it_says_so() -> None:
     scene = Scene()
-    scene.audio(2.0)
+    scene.audio(2.0, QUIET)
     assert not scene.hearing.heard_all
     scene.interim("", processed=1400)
     assert not scene.hearing.heard_all
@@ -381,3 +381,14 @@ def test_the_last_word_of_a_stream_is_cut_only_if_there_is_more_audio(early: boo
     heard = scene.final(Word("one", 1500, 2000), processed=2000)
     assert heard is not None
     assert heard.cut is cut
+
+
+def test_a_backend_has_not_heard_all_while_a_sound_is_left() -> None:
+    scene = Scene()
+    scene.audio(1.0)
+    scene.audio(0.4, QUIET)
+    scene.hearing.finished(early=False)
+    scene.interim("one", processed=950)
+    assert (scene.hearing.heard_nearly_all, scene.hearing.heard_all) == (True, False)
+    scene.interim("one", processed=1000)
+    assert scene.hearing.heard_all

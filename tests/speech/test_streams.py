@@ -231,6 +231,20 @@ async def test_a_backend_that_hangs_with_audio_it_has_not_heard_is_replaced() ->
     assert (words(events), backend.opened) == (numbers(1, 8), 2)
 
 
+async def test_a_backend_that_hangs_before_the_last_word_of_a_session_is_replaced() -> None:
+    """Though it had heard nearly all: of silence at the end half a second may be left unheard, of a word nothing."""
+    audio = speech(301, 4, pause=RATE // 5)
+    left = 2 * (RATE // 5 + GAP + WORD)  # bytes: the last word, and the silence behind it
+
+    def habits(stream: int) -> Habits:
+        return Habits(deaf_after=(len(audio) - left) // 2, ends=False, steady=True) if stream == 1 else Habits()
+
+    backend = FakeBackend(habits=habits)
+    async with running(backend) as sessions:
+        events = await converse(await sessions.open("s1", CONFIG), audio)
+    assert (words(events), backend.opened) == (numbers(301, 304), 2)
+
+
 # ---- how soon
 
 
