@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio
 import msgspec
 from prometheus_client import CollectorRegistry
 
@@ -46,6 +47,7 @@ from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
+from transport.tracing import Tracing
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +87,9 @@ class App:
         console = [] if self.admin is None else [self.admin.chronicle]
         alerts = [] if self.alerts is None else [self.alerts]
         self.metrics = Metrics(self.registry, self._sample, store=settings.journal.store)
-        self._observers = Observers([Reporting(self.errors), Logging(), self.metrics, *console, *alerts])
+        self.tracing = Tracing(settings.tracing) if settings.tracing.enabled else None
+        traces = [] if self.tracing is None else [self.tracing]
+        self._observers = Observers([Reporting(self.errors), Logging(), self.metrics, *console, *alerts, *traces])
         self.faults = _faults(settings.inject)
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
         self.backends = Backends(
@@ -264,8 +268,13 @@ async def serving(
         settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
     app = App(settings, listener, on_leak)
     try:
-        async with app.tree:
-            yield app
+        try:
+            async with app.tree:
+                yield app
+        finally:
+            if app.tracing is not None:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(app.tracing.close)
     except StartFailed as failed:
         match _cause(failed):
             case SpeechError() as error:

@@ -30,6 +30,7 @@ __all__ = [
     "Session",
     "Settings",
     "SettingsError",
+    "Tracing",
     "load",
 ]
 
@@ -272,6 +273,20 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     format: Literal["text", "json", "ecs"] = "text"
 
 
+class Tracing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Spans for OpenTelemetry; needs the extra `tracing`.
+
+    Attributes:
+        enabled: whether any are made.
+        endpoint: where they are sent, by OTLP over HTTP.
+        service: what this server is called there.
+    """
+
+    enabled: bool = False
+    endpoint: Text = "http://127.0.0.1:4318/v1/traces"
+    service: Text = "voxtree"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it. `backends` are the Riva endpoints, `[[backends]]` in the file."""
 
@@ -285,6 +300,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     admin: Admin = Admin()
     alerts: Alerts = Alerts()
     log: Log = Log()
+    tracing: Tracing = Tracing()
 
     def __post_init__(self) -> None:
         for name, times in Counter(backend.name for backend in self.backends).items():
