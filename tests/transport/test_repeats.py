@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from itertools import pairwise
+import threading
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from transport.repeats import MOST_KINDS, TRACEBACK_WINDOW, WINDOW, Repeats, Rep
 
 
 def line(text: str, *, error: Exception | None = None, **facts: object) -> logging.LogRecord:
-    exc_info = None if error is None else (type(error), error, None)
+    exc_info = None if error is None else (type(error), error, error.__traceback__)
     record = logging.LogRecord("voxtree.errors", logging.ERROR, __file__, 1, text, None, exc_info)
     vars(record).update(facts)
     return record
@@ -56,15 +56,38 @@ def test_lines_of_others_repeat_when_their_texts_do() -> None:
     assert repeats.take(line("one"), 0.0) == []
 
 
-def test_tracebacks_come_with_the_first_and_once_a_minute() -> None:
+def failed(code: str) -> Exception:
+    try:
+        raise ValueError(code)
+    except ValueError as error:
+        return error
+
+
+def test_a_traceback_comes_with_the_first_and_once_a_minute_whoever_meets_the_error() -> None:
     repeats, shown = Repeats(), []
-    for second in range(int(2 * TRACEBACK_WINDOW) + 1):
-        for record in repeats.take(line("crash", error=ValueError(), code="UNKNOWN"), float(second)):
-            shown.append((second, record.exc_info is not None))
-    with_traceback = [second for second, traced in shown if traced]
-    assert shown[0] == (0, True)
-    assert 2 <= len(with_traceback) <= 3
-    assert all(later - earlier >= TRACEBACK_WINDOW for earlier, later in pairwise(with_traceback))
+    for second in range(int(2.5 * TRACEBACK_WINDOW)):
+        for session in ("a", "b"):
+            made = line("crash", error=failed("RIVA_005"), code="UNKNOWN", session=session)
+            shown += [(second, record.exc_info is not None) for record in repeats.take(made, float(second))]
+            assert made.exc_info  # it is another's record too
+    assert [second for second, traced in shown if traced] == [0, 60, 120]
+
+
+def test_errors_of_other_kinds_or_places_keep_their_tracebacks() -> None:
+    repeats = Repeats()
+    errors = [failed("a"), KeyError("a"), OSError("a")]
+    for number, error in enumerate(errors):
+        (record,) = repeats.take(line("crash", error=error, code=str(number)), 0.0)
+        assert record.exc_info
+
+
+def test_what_is_held_back_keeps_nothing_alive_that_failed() -> None:
+    repeats = Repeats()
+    repeats.take(line("crash", error=failed("a"), code="UNKNOWN"), 0.0)
+    repeats.take(line("crash", error=failed("b"), code="UNKNOWN"), 1.0)
+    (kind,) = repeats._kinds.values()
+    assert kind.last is not None
+    assert kind.last.exc_info is None
 
 
 def test_memory_is_bounded_and_what_gives_way_is_told() -> None:
@@ -101,3 +124,41 @@ def test_a_handler_says_at_the_end_what_it_holds_back() -> None:
     assert said == ["again"]
     handler.close()
     assert said == ["again", "again [the last of 2 like this in 0 s]"]
+
+
+def test_a_line_that_does_not_fit_its_arguments_raises_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = RepeatsHandler(logging.StreamHandler(), clock=lambda: 0.0)
+    for _ in range(3):
+        handler.handle(logging.LogRecord("other", logging.ERROR, __file__, 1, "%d of %d", ("one",), None))
+    handler.close()
+    said = capsys.readouterr().err
+    assert "--- Logging error ---" in said
+    assert "%d of %d [the last of 2 like this in 0 s]" in said
+
+
+def test_sums_come_by_themselves_when_all_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("transport.repeats.WINDOW", 0.05)
+    said: list[str] = []
+    told = threading.Event()
+
+    class Said(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+            if "last of" in said[-1]:
+                told.set()
+
+    handler = RepeatsHandler(Said())
+    try:
+        for _ in range(3):
+            handler.handle(line("again", code="A"))
+        assert told.wait(10)
+        assert said[0] == "again"
+    finally:
+        handler.close()
+
+
+def test_a_closed_handler_starts_no_timer() -> None:
+    handler = RepeatsHandler(logging.NullHandler())
+    handler.close()
+    handler.handle(line("late", code="A"))
+    assert handler._timer is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -111,6 +112,7 @@ def _end_process(stuck: list[Path]) -> None:
     """Something in the tree does not stop, and all else has: wait no longer for it."""
     for path in stuck:
         print(f"{'/'.join(path)} does not stop; ending the process without it", file=sys.stderr)
+    logging.shutdown()  # repeats that were held back
     os._exit(LEAKED)
 
 
