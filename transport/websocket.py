@@ -47,6 +47,10 @@ class _Gone(asyncio.Transport):
     def abort(self) -> None:
         """There is nothing left to end."""
 
+    def get_write_buffer_size(self) -> int:
+        """Nothing waits to be sent any more."""
+        return 0
+
 
 class SafeToAbort(Connection):
     """A connection that survives being aborted when it is lost already.
@@ -149,6 +153,11 @@ class ClientSocket(SafeToAbort, ServerConnection):
     def resume_writing(self) -> None:
         """The client has read on."""
         super().resume_writing()
+        self._stuck_since = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is no more; nobody waits for the client to read."""
+        super().connection_lost(exc)
         self._stuck_since = None
 
     def _bytes_unread(self) -> int:

@@ -104,3 +104,15 @@ async def test_a_client_that_reads_a_little_is_not_stuck_though_the_buffer_stays
         await talk.read_until_seen(later)
         assert talk.server.stuck_for(later + 500) <= 500 + 1e-6  # the clock is a float
         assert talk.messages * len(MESSAGE) < 4 * WRITE_LIMIT  # there was no room for more yet
+
+
+async def test_a_client_that_is_lost_while_it_read_nothing_waits_for_nothing_more() -> None:
+    async with asyncio.timeout(30), told() as talk:
+        await talk.stuck()
+        now = asyncio.get_running_loop().time()
+        talk.server.stuck_for(now)  # what its kernel still took in is seen now
+        assert talk.server.stuck_for(now + 1000) > 0
+        talk.server.transport.abort()
+        await talk.server.wait_closed()
+        assert talk.server.stuck_for(now + 2000) == 0
+        assert talk.server.transport.get_write_buffer_size() == 0
