@@ -60,4 +60,5 @@ class DeadLetters:
         try:
             self._listener(letter)
         except Exception:  # the listener's affair; whoever lost the message has work to finish
-            logger.exception("the dead letter listener failed over a message for %r", letter.name)
+            text = "the dead letter listener failed over a message for %r"
+            logger.exception(text, letter.name, extra={"event": "listener.failed"})

@@ -170,7 +170,8 @@ class Incarnation:
             for callback in self._callbacks:
                 callback()
         except Exception:
-            logger.exception("on_stop of child %s failed; it is cancelled", "/".join(self.path))
+            extra = {"event": "tree.on_stop_failed"}
+            logger.exception("on_stop of child %s failed; it is cancelled", "/".join(self.path), extra=extra)
             return False
         except BaseException as error:
             self._keeper.fatal(error)

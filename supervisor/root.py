@@ -79,7 +79,8 @@ class Root:
         """A child raised KeyboardInterrupt or the like: stop everything, then raise it where the tree was
         entered."""
         if self._ended.is_set():  # by one that was given up
-            logger.critical("a child that outlived its tree raised", exc_info=error)
+            extra = {"event": "tree.raised_late"}
+            logger.critical("a child that outlived its tree raised", exc_info=error, extra=extra)
         self._fatal = self._fatal or error
         self._body.cancel()
         self.on_fatal()

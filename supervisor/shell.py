@@ -137,7 +137,7 @@ class Shell:
         try:
             listener(event)
         except Exception:
-            logger.exception("a listener failed on %r", event)
+            logger.exception("a listener failed on %r", event, extra={"event": "listener.failed"})
         except BaseException as error:
             self.fatal(error)
 

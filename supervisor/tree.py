@@ -274,4 +274,5 @@ class Supervisor(Shell):
 
 
 def _log_leak(paths: list[Path]) -> None:
-    logger.critical("all has stopped but %s", ", ".join("/".join(path) for path in paths))
+    stuck = ", ".join("/".join(path) for path in paths)
+    logger.critical("all has stopped but %s", stuck, extra={"event": "tree.leaked"})

@@ -99,8 +99,10 @@ class _Watch:
         try:
             self._on_blocked(event)
         except Exception:
-            logger.exception("on_blocked of %s failed", "/".join(self._path))
+            extra = {"event": "listener.failed"}
+            logger.exception("on_blocked of %s failed", "/".join(self._path), extra=extra)
 
 
 def _log(event: LoopBlocked) -> None:
-    logger.error("the event loop has stood still for %.1f s, in:\n%s", event.seconds, event.stack)
+    text = "the event loop has stood still for %.1f s, in:\n%s"
+    logger.error(text, event.seconds, event.stack, extra={"event": "tree.loop_blocked"})

@@ -298,12 +298,12 @@ def _faults(wanted: Inject) -> Faults | None:
     if not any(wanted.rates.values()):
         return None
     faults = Faults(wanted.rates, random=random.Random(wanted.seed).random, on_fault=_log_fault)
-    _log.warning("ERRORS ARE INJECTED ON PURPOSE: %s", faults)
+    _log.warning("ERRORS ARE INJECTED ON PURPOSE: %s", faults, extra={"event": "inject.enabled"})
     return faults
 
 
 def _log_fault(error: SpeechError, whom: str) -> None:
-    _log.warning("injected into %s: %s", whom, error, extra={"code": error.code})
+    _log.warning("injected into %s: %s", whom, error, extra={"event": "inject.fault", "code": error.code})
 
 
 def _cache(wanted: Cache, ref: Ref[CacheMessage]) -> Child:

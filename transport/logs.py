@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
@@ -159,8 +160,11 @@ class JsonFormatter(logging.Formatter):
     """One JSON object a line: ts, level, logger, event, msg, and the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = msgspec.json.encode(self.line(record), enc_hook=str).decode()
-        return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
+        line = self.line(record)
+        try:
+            return _printable(msgspec.json.encode(line, enc_hook=str).decode())
+        except UnicodeEncodeError:  # half a character, as in the name of a file that is not UTF-8
+            return json.dumps(line, default=str)
 
     def line(self, record: logging.LogRecord) -> dict[str, Any]:
         """The record's fields."""
@@ -181,7 +185,8 @@ class EcsFormatter(JsonFormatter):
     """The same with the names of the Elastic Common Schema."""
 
     def line(self, record: logging.LogRecord) -> dict[str, Any]:
-        return {_ECS.get(name, f"labels.{name}"): value for name, value in super().line(record).items()}
+        named = {_ECS.get(name, f"labels.{name}"): value for name, value in super().line(record).items()}
+        return named | {"ecs.version": ECS_VERSION}
 
 
 class TextFormatter(logging.Formatter):
@@ -192,17 +197,26 @@ class TextFormatter(logging.Formatter):
         facts = "".join(
             f" {key}={value}" for key, value in _fields(record).items() if key != "event" and str(value) not in message
         )
-        line = f"{_timestamp(record)} {record.levelname:8} {record.name}: {message}{facts}"
-        line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = _printable(f"{_timestamp(record)} {record.levelname:8} {record.name}: {message}{facts}")
+        return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line
+
+
+def _indented(traceback: str) -> str:
+    """A traceback holds what was said in an error, which must not look like a line of the log."""
+    return "\n".join(f"    {_printable(line)}" for line in traceback.split("\n"))
+
+
+def _printable(line: str) -> str:
+    """Without what a terminal or a viewer might take for the end of a line, or for an order; JSON allows some of it."""
+    return line if line.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in line)
 
 
 def _escaped(character: str) -> str:
-    """What JSON allows, and a terminal or a viewer might take for the end of a line, or for an order."""
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
+ECS_VERSION = "8.11.0"
 _ECS = {
     "ts": "@timestamp", "level": "log.level", "logger": "log.logger", "msg": "message", "event": "event.action",
     "code": "error.code", "traceback": "error.stack_trace", "user": "user.id", "trace_id": "trace.id",

@@ -13,7 +13,8 @@ import msgspec
 WINDOW = 10.0  # seconds in which repeats are held back
 TRACEBACK_WINDOW = 60.0  # … and tracebacks of the same error from the same place, whoever meets it
 MOST_KINDS = 2000  # that are remembered; beyond it the oldest is told and forgotten
-WHOSE = ("event", "code", "session", "path", "endpoint", "backend")  # a record's fields that tell kinds apart
+WHOSE = ("code", "session", "path", "endpoint", "backend")  # a record's fields that tell kinds apart, besides `event`
+NEVER_HELD = frozenset({"admin.action"})  # events of which each counts: who gave which order
 
 
 class _Kind(msgspec.Struct):
@@ -25,8 +26,8 @@ class _Kind(msgspec.Struct):
 class Repeats:
     """Decides which records are logged. Pure; time is an argument. Records stay as they are: others may have them too.
 
-    Records of a kind have the same logger, level, and fields by which kinds are told apart: `event`, `code`, and whose
-    it is.
+    Records of a kind have the same logger, level, event, code and subject (session, part, backend); those that have no
+    code and no subject, the same text.
     """
 
     def __init__(self) -> None:
@@ -41,6 +42,8 @@ class Repeats:
     def take(self, record: logging.LogRecord, now: float) -> list[logging.LogRecord]:
         """What to log now that there is this record: sums that are due, and the record, unless it is held back."""
         out = self.due(now)
+        if vars(record).get("event") in NEVER_HELD:
+            return [*out, record]
         key = _key(record)
         kind = self._kinds.get(key)
         if kind is not None:
@@ -176,7 +179,7 @@ def _key(record: logging.LogRecord) -> Hashable:
     fields = vars(record)
     whose = tuple(fields.get(name) for name in WHOSE)
     text = None if any(whose) else _text(record)  # other libraries' records have nothing else
-    return record.name, record.levelno, text, whose
+    return record.name, record.levelno, fields.get("event"), text, whose
 
 
 def _place(record: logging.LogRecord) -> Hashable | None:

@@ -191,7 +191,8 @@ class _Unfinished(NamedTuple):
         """Nobody has the time to wait for it."""
         if inspect.iscoroutine(self.answer):
             self.answer.close()
-        logger.error("the callback %s was left out of %s: too many wait", self.name, self.context.error_code)
+        text = "the callback %s was left out of %s: too many wait"
+        logger.error(text, self.name, self.context.error_code, extra={"event": "callback.left_out"})
 
 
 async def _finish(call: _Unfinished) -> None:

@@ -753,14 +753,14 @@ async def test_readiness_follows_the_sessions(house: House) -> None:
             b"GET / HTTP/1.1\r\nbad header\r\n\r\n",
             True,
             [
-                "opening handshake failed (127.0.0.1): did not receive a valid HTTP request: "
+                "opening handshake failed (127.0.0.0/24): did not receive a valid HTTP request: "
                 "invalid HTTP header line: bad header"
             ],
         ),
         (
             _handshake(**{"Sec-WebSocket-Version": "8"}),
             False,
-            ["opening handshake failed (127.0.0.1): invalid Sec-WebSocket-Version header: 8"],
+            ["opening handshake failed (127.0.0.0/24): invalid Sec-WebSocket-Version header: 8"],
         ),
     ],
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import re
+import sys
+from typing import TypeGuard
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from supervisor.logs import LEVELS
 from tests.docs.examples import ROOT
 from transport.logs import _SESSION_TEXTS, EcsFormatter, JsonFormatter, Logging, TextFormatter, _kind
 
+LOGGING = ("debug", "info", "warning", "error", "critical", "exception", "log")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
@@ -25,7 +29,10 @@ def record(text: str, **facts: object) -> logging.LogRecord:
     return made
 
 
-@given(st.text(), st.text())
+ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("\n\r\x1b\x85\u2028\u2029\u202e\u2066\x00\ud800"))
+
+
+@given(ANY_TEXT, ANY_TEXT)
 def test_no_text_makes_a_second_line_or_hides_its_end(text: str, session: str) -> None:
     for formatter in (TextFormatter(), JsonFormatter(), EcsFormatter()):
         line = formatter.format(record(text.replace("%", "%%"), session=session, event="error"))
@@ -33,6 +40,22 @@ def test_no_text_makes_a_second_line_or_hides_its_end(text: str, session: str) -
         assert line.isprintable()
         if not isinstance(formatter, TextFormatter):
             assert session in json.loads(line).values()
+
+
+@given(ANY_TEXT)
+def test_no_error_looks_like_a_line_of_the_log(text: str) -> None:
+    try:
+        raise ValueError(text)
+    except ValueError:
+        made = record("failed")
+        made.exc_info = sys.exc_info()
+    first, *traceback = TextFormatter().format(made).splitlines()
+    assert first.endswith("ERROR    voxtree.errors: failed")
+    assert all(line.startswith("    ") and line.isprintable() for line in traceback)
+    for formatter in (JsonFormatter(), EcsFormatter()):
+        line = formatter.format(made)
+        assert len(line.splitlines()) == 1
+        assert line.isprintable()
 
 
 def test_a_line_has_its_event_and_its_fields() -> None:
@@ -45,6 +68,7 @@ def test_a_line_has_its_event_and_its_fields() -> None:
     }  # fmt: skip
     assert json.loads(EcsFormatter().format(made)).keys() == {
         "@timestamp", "log.level", "log.logger", "event.action", "message", "error.code", "labels.session",
+        "ecs.version",
     }  # fmt: skip
     assert json.loads(JsonFormatter().format(record("of another library")))["event"] == "log"
 
@@ -68,11 +92,37 @@ def test_the_page_lists_every_event_there_is() -> None:
         name
         for package in ("actors", "transport", "supervisor")
         for path in (ROOT / package).rglob("*.py")
-        for name in re.findall(r'"event": "([a-z_.]+)"', path.read_text(encoding="utf-8"))
+        for name in re.findall(r'"event"(?:: |\] = )"([a-z_.]+)"', path.read_text(encoding="utf-8"))
     }
     listed = set(re.findall(r"`((?:[a-z_]+\.)?[a-z_]+)`", OPERATIONS.partition("### Events")[2].partition("\n## ")[0]))
     written -= {"event.action"}  # what ECS calls it
     assert tree | backends | sessions | written <= listed
+
+
+def test_every_line_has_an_event() -> None:
+    lacking = [
+        f"{path.relative_to(ROOT)}:{call.lineno}"
+        for package in ("actors", "transport", "supervisor")
+        for path in (ROOT / package).rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if _is_line(call) and not any(_has_event(each.value) for each in call.keywords if each.arg == "extra")
+    ]
+    assert lacking == []
+
+
+def _is_line(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether it is `logger.warning(…)` or the like."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(logger) | ast.Attribute(attr=logger), attr=method)):
+            return logger.endswith(("logger", "_log")) and method in LOGGING
+    return False
+
+
+def _has_event(extra: ast.expr) -> bool:
+    """Whether it is a dict with an event; what is put together elsewhere is looked at by what comes of it."""
+    return not isinstance(extra, ast.Dict) or any(
+        isinstance(k, ast.Constant) and k.value == "event" for k in extra.keys
+    )
 
 
 def _name(kind: str) -> str:

@@ -49,11 +49,19 @@ def test_what_differs_in_what_tells_kinds_apart_is_no_repeat(name: str) -> None:
     assert out == [["same text"], ["same text"]]
 
 
-def test_lines_of_others_repeat_when_their_texts_do() -> None:
+@pytest.mark.parametrize("event", [None, "settings.needs_restart"])
+def test_lines_without_code_and_subject_repeat_when_their_texts_do(event: str | None) -> None:
     repeats = Repeats()
-    assert texts(repeats.take(line("one"), 0.0)) == ["one"]
-    assert texts(repeats.take(line("another"), 0.0)) == ["another"]
-    assert repeats.take(line("one"), 0.0) == []
+    facts = {} if event is None else {"event": event}
+    assert texts(repeats.take(line("one", **facts), 0.0)) == ["one"]
+    assert texts(repeats.take(line("another", **facts), 0.0)) == ["another"]
+    assert repeats.take(line("one", **facts), 0.0) == []
+
+
+def test_each_order_of_an_operator_is_logged() -> None:
+    repeats = Repeats()
+    for _ in range(3):
+        assert texts(repeats.take(line("an order", event="admin.action", path="a"), 0.0)) == ["an order"]
 
 
 def failed(code: str) -> Exception:

@@ -102,7 +102,7 @@ class AdminServer(ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection's thread failed; the others go on."""
-        logger.exception("a request to the admin port failed")
+        logger.exception("a request to the admin port failed", extra={"event": "admin.failed"})
 
 
 class TooMuch(Exception):

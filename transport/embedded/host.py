@@ -90,7 +90,8 @@ class EmbeddedRecogniser:
                 if loading.cancelled_caught:
                     await _stop(process)
                 if self.ready is not None:
-                    logger.info("embedded recogniser %s ready, pid %d", self.ready.model, process.pid)
+                    text, extra = "embedded recogniser %s ready, pid %d", {"event": "embedded.ready"}
+                    logger.info(text, self.ready.model, process.pid, extra=extra)
                     task_status.started(self.address)
                 await process.wait()
         finally:
@@ -113,7 +114,8 @@ class EmbeddedRecogniser:
         """Pass the process's log on, and keep its last line: it says why it ended."""
         while (line := await _read_line(stderr)) is not None:
             level, _, message = line.partition(" ")
-            logger.log(_LEVELS.get(level, logging.WARNING), "%s", message if level in _LEVELS else line)
+            text = message if level in _LEVELS else line
+            logger.log(_LEVELS.get(level, logging.WARNING), "%s", text, extra={"event": "embedded.said"})
             self._last_line = line
 
     def _obituary(self, status: int, *, timed_out: bool) -> str:

@@ -174,5 +174,5 @@ def _refusals(config: Any, mode: str) -> Iterator[None]:
     except UnsupportedRate as exc:
         raise unavailable_model(config, exc.rate, mode) from exc
     except Exception as exc:
-        logger.exception("a stream failed")
+        logger.exception("a stream failed", extra={"event": "embedded.stream_failed"})
         raise Refused(grpc.StatusCode.INTERNAL, f"Error: model failed during inference. Error message: {exc}") from exc
