@@ -27,7 +27,7 @@ _replace = msgspec.structs.replace
 
 
 async def reload(app: App, before: Settings, load: Callable[[], Settings]) -> Settings:
-    """Read the settings again and use them as far as that can be done without dropping a session.
+    """Read the settings again and use them as far as that can be done without dropping a session. Raises nothing.
 
     Says in the log what was done. Settings that cannot be used change nothing: that is one `NotReloaded`.
 
@@ -43,6 +43,10 @@ async def reload(app: App, before: Settings, load: Callable[[], Settings]) -> Se
     except SettingsError as error:
         problems = "; ".join(error.problems)
         app.errors.report(NotReloaded(f"all goes on as before: {problems}"), ErrorContext(path="settings"))
+        app.reloaded(False)
+        return before
+    except Exception as defect:  # ours; a server that goes on with what it has is better than none
+        app.errors.report(defect, ErrorContext(path="settings"))
         app.reloaded(False)
         return before
     if wanted.log != before.log:

@@ -153,6 +153,17 @@ async def test_a_session_does_not_notice_settings_that_are_wrong() -> None:
             assert riva.audio() == bytes(6400)
 
 
+async def test_a_defect_met_at_a_reload_ends_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def defect() -> Settings:
+        raise RuntimeError("a defect")
+
+    settings = Settings(backends=(A,))
+    async with serving(settings, private=True) as app:
+        assert await reload(app, settings, defect) is settings
+        assert app.registry.get_sample_value("voxtree_config_last_reload_successful") == 0
+    assert "CRITICAL settings: UNKNOWN UNKNOWN: RuntimeError('a defect')" in lines(caplog, "voxtree.errors")
+
+
 def test_a_backend_cannot_have_the_embedded_recognisers_name() -> None:
     named = msgspec.structs.replace(A, name="embedded")
     assert Settings(backends=(named,)).backends == (named,)
