@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import ast
+import asyncio
+import base64
 import json
 import logging
 import re
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TypeGuard
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.asyncio.client import connect
 
 from actors.speech.backends.events import PoolEvent
 from actors.speech.reports import Ending, SessionEnded, SessionOpened
+from bench.riva import CodedSpeech, ScriptedRiva
 from supervisor.logs import LEVELS
 from tests.docs.examples import ROOT
+from transport.app import serving
 from transport.logs import _SESSION_TEXTS, EcsFormatter, JsonFormatter, Logging, TextFormatter, _kind
+from transport.riva.channel import Endpoint
+from transport.settings import Settings
+
+pytestmark = pytest.mark.anyio
 
 LOGGING = ("debug", "info", "warning", "error", "critical", "exception", "log")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
@@ -82,6 +93,55 @@ def test_a_sessions_life_is_logged_without_a_word_of_it(caplog: pytest.LogCaptur
         ("session s1 is open", "session.opened"),
         ("session s1 has ended: completed, 12.3 s, 10.0 s of audio", "session.ended"),
     ]
+
+
+HERE = ("127.0.0.77", 0)  # whose address is in no line
+
+
+async def speak(dial: Callable[..., connect], url: str) -> list[str]:
+    """A client that speaks, is cut off, comes back and stops; what nobody else may know of that."""
+    secrets = []
+    speech = CodedSpeech(words=8, tag=7)
+    async with dial(subprotocols=["voxtree.v1", "bearer.canary"], origin=url) as client:
+        await client.send('{"event": "start"}')
+        secrets.append(json.loads(await client.recv())["resume_token"])
+        for position in range(0, speech.samples, 8000):
+            audio = base64.b64encode(speech.read(position, 8000)).decode()
+            secrets.append(audio[1000:1040])
+            await client.send(json.dumps({"event": "audio", "data": audio}))
+        await client.send('{"event": "audio", "data": "canary?"}')
+        await client.send('{"event": "finalize"}')
+        while "w7t7" not in str(await client.recv()):
+            pass
+        client.transport.abort()
+    async with dial() as client:
+        await client.send(json.dumps({"event": "start", "resume": {"token": secrets[0], "seq": 0}}))
+        secrets.append(json.loads(await client.recv())["resume_token"])
+        await client.send('{"event": "stop"}')
+        while '"done"' not in str(await client.recv()):
+            pass
+    return secrets
+
+
+async def test_no_line_at_any_level_tells_what_was_said_or_by_whom(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    silent = logging.Logger("the client's own")
+    async with ScriptedRiva() as riva:
+        settings = Settings(backends=(Endpoint(name="riva", address=riva.address),))
+        async with serving(settings, private=True) as app:
+            dial = partial(connect, f"{app.url}/s1", local_addr=HERE, logger=silent, compression=None)
+            secrets = await speak(dial, app.url.replace("ws:", "http:"))
+            host, port = app.url.split("/")[2].split(":")
+            reader, writer = await asyncio.open_connection(host, port, local_addr=HERE)
+            writer.write(b"GET / HTTP/1.1\r\nno header\r\n\r\n")
+            await reader.read()
+            writer.close()
+    formatters = (TextFormatter(), JsonFormatter(), EcsFormatter())
+    log = "\n".join(formatter.format(each) for each in caplog.records for formatter in formatters)
+    life = {"session.opened", "session.left", "session.resumed", "session.ended", "websocket.refused", "error"}
+    assert life <= {vars(each).get("event") for each in caplog.records}
+    assert [secret for secret in (*secrets, HERE[0], "canary") if secret in log] == []
+    assert re.findall(r"w\d+t7", log) == []
 
 
 def test_the_page_lists_every_event_there_is() -> None:
