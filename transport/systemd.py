@@ -5,19 +5,22 @@ The protocol is datagrams of `KEY=VALUE` lines to the socket that $NOTIFY_SOCKET
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import time
 from collections.abc import Mapping
-
-import anyio
+from typing import Self
 
 logger = logging.getLogger("voxtree.systemd")
 
 
 class Notifier:
     """Tells the service manager; where there is none, it tells nobody.
+
+    As a context it lasts as long as what it speaks for: once ready, it gives signs of life from the event loop until
+    the end, also while the service stops, which may take longer than the watchdog waits.
 
     Args:
         environ: the environment, of which `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` count.
@@ -28,10 +31,20 @@ class Notifier:
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         usec = environ.get("WATCHDOG_USEC", "")
         self.watchdog = int(usec) / 1e6 if self._address and ours and usec.isdecimal() else 0.0
+        self._next_sign: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._next_sign is not None:
+            self._next_sign.cancel()
 
     def ready(self, status: str) -> None:
         """It serves."""
         self._tell("READY=1", f"STATUS={status}")
+        if self.watchdog and self._next_sign is None:
+            self._live()
 
     def reloading(self) -> None:
         """It reads its settings again; `ready` follows."""
@@ -42,11 +55,9 @@ class Notifier:
         status = "STATUS=sessions get their last words"
         self._tell("STOPPING=1", status, f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
-    async def live(self) -> None:
-        """Give signs of life from the event loop until cancelled; without a watchdog, none."""
-        while self.watchdog:
-            self._tell("WATCHDOG=1")
-            await anyio.sleep(self.watchdog / 2)
+    def _live(self) -> None:
+        self._tell("WATCHDOG=1")
+        self._next_sign = asyncio.get_running_loop().call_later(self.watchdog / 2, self._live)
 
     def _tell(self, *lines: str) -> None:
         if not self._address:

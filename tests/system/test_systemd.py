@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.docs.examples import ROOT
 from tests.system.test_command_line import VOXTREE
@@ -51,33 +52,53 @@ async def test_a_server_tells_that_it_is_ready_lives_reloads_and_stops(address: 
     environment.pop("WATCHDOG_PID", None)
     server = await asyncio.create_subprocess_exec(
         *VOXTREE, "serve", "--port", "0", "--set", "admin.port=0",
-        "--set", f"journal.path={tmp_path / 'j.db'}", *NOWHERE,
+        "--set", f"journal.path={tmp_path / 'j.db'}", "--set", "server.shutdown_timeout=2", *NOWHERE,
         env=environment, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         async with asyncio.timeout(60):
-            assert (await manager.told("READY=1"))[1].startswith("STATUS=listening on ws://127.0.0.1:")
+            status = (await manager.told("READY=1"))[1]
+            assert status.startswith("STATUS=listening on ws://127.0.0.1:")
             await manager.told("WATCHDOG=1")
             await manager.told("WATCHDOG=1")
             server.send_signal(signal.SIGHUP)
             assert (await manager.told("RELOADING=1"))[1].removeprefix("MONOTONIC_USEC=").isdecimal()
             await manager.told("READY=1")
-            server.terminate()
-            stopping = await manager.told("STOPPING=1")
-            assert stopping[2] == "EXTEND_TIMEOUT_USEC=20000000"
-            assert await server.wait() == 0
+            async with connect(status.rpartition(" ")[2]) as client:  # whose words no backend will give
+                await client.send(bytes(32_000))
+                await client.recv()
+                server.terminate()
+                stopping = await manager.told("STOPPING=1")
+                assert stopping[2] == "EXTEND_TIMEOUT_USEC=12000000"
+                await manager.told("WATCHDOG=1")  # it lives while it stops
+                await manager.told("WATCHDOG=1")
+                assert await server.wait() == 0
     finally:
         if server.returncode is None:
             server.kill()
         manager.socket.close()
 
 
-async def test_without_a_manager_nobody_is_told() -> None:
-    notifier = Notifier({})
-    notifier.ready("")
-    notifier.stopping(1.0)
-    async with asyncio.timeout(5):
-        await notifier.live()  # over at once
+async def test_a_server_that_stops_gives_signs_of_life_until_it_has_stopped(tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    try:
+        with Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}) as notifier:
+            async with asyncio.timeout(60):
+                notifier.ready("")
+                notifier.stopping(1.0)
+                await manager.told("STOPPING=1")
+                await manager.told("WATCHDOG=1")
+                await manager.told("WATCHDOG=1")
+        assert notifier._next_sign is not None
+        assert notifier._next_sign.cancelled()
+    finally:
+        manager.socket.close()
+
+
+def test_without_a_manager_nobody_is_told() -> None:
+    with Notifier({}) as notifier:
+        notifier.ready("")
+        notifier.stopping(1.0)
 
 
 @pytest.mark.parametrize(

@@ -54,16 +54,17 @@ def run(args: argparse.Namespace) -> int:
 
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
     """Serve until a signal comes, then stop in order. `load` reads the settings again, at SIGHUP."""
-    manager = Notifier()
-    stopping = partial(manager.stopping, settings.server.shutdown_timeout + STOP_SECONDS)
-    with _until_signalled(stopping), anyio.open_signal_receiver(signal.SIGHUP) as hangups:
+    with (
+        Notifier() as manager,
+        _until_signalled(partial(manager.stopping, settings.server.shutdown_timeout + STOP_SECONDS)),
+        anyio.open_signal_receiver(signal.SIGHUP) as hangups,
+    ):
         if sys.stderr.isatty() and settings.uses_embedded:
             print("starting the embedded recogniser …", file=sys.stderr)
         async with serving(settings, on_leak=_end_process) as app, anyio.create_task_group() as tasks:
             asyncio.get_running_loop().set_exception_handler(partial(_report, app))
             _welcome(app, settings)
             manager.ready(f"listening on {app.url}")
-            tasks.start_soon(manager.live)  # as long as the tree is up
             tasks.start_soon(_reload_at, hangups, app, settings, load, manager)
             await app.tree.wait()
             tasks.cancel_scope.cancel()
