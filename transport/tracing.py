@@ -7,6 +7,7 @@ absences of the client are spans of their own, made when they are over. Words ar
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Link
 
+CLOSE_SECONDS = 3.0  # the library itself tries for ten, and longer if there is much
 Attributes = dict[str, str | int | float]
 
 
@@ -80,8 +82,10 @@ class Tracing(Observer):
             self._happened(session, report, now)
 
     def close(self) -> None:
-        """Send what waits; takes some seconds if nobody is there to take it."""
-        self._provider.shutdown()
+        """Send what waits; takes `CLOSE_SECONDS` at most, and what nobody has taken by then is lost."""
+        sending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        sending.start()
+        sending.join(CLOSE_SECONDS)
 
     def _opened(self, report: SessionOpened, now: int) -> None:
         from opentelemetry.trace import Link

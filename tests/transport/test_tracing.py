@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from actors.speech.ports import Tier
@@ -70,6 +73,26 @@ def test_what_happens_to_a_session_is_a_span_of_its_own_and_linked_to_it() -> No
     assert dict(others[1].attributes or {}) == {
         "voxtree.words": 5, "voxtree.tier": "fallback", "voxtree.latency": 0.4,
     }  # fmt: skip
+
+
+def test_nobody_waits_for_a_collector_that_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    never, closed = threading.Event(), threading.Event()
+
+    class Stuck(SpanExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            never.wait()
+            return SpanExportResult.FAILURE
+
+        def shutdown(self) -> None:
+            closed.set()
+
+    monkeypatch.setattr(module, "CLOSE_SECONDS", 0.01)
+    tracing = Tracing(TracingSettings(), exporter=Stuck())
+    tracing.session(SessionOpened(session="s1", epoch=1))
+    tracing.close()
+    assert not closed.is_set()
+    never.set()
+    assert closed.wait(10)
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
