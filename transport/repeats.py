@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -15,6 +16,7 @@ TRACEBACK_WINDOW = 60.0  # … and tracebacks of the same error from the same pl
 MOST_KINDS = 2000  # that are remembered; beyond it the oldest is told and forgotten
 WHOSE = ("code", "session", "path", "endpoint", "backend")  # a record's fields that tell kinds apart, besides `event`
 NEVER_HELD = frozenset({"admin.action"})  # events of which each counts: who gave which order
+_NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 class _Kind(msgspec.Struct):
@@ -27,7 +29,7 @@ class Repeats:
     """Decides which records are logged. Pure; time is an argument. Records stay as they are: others may have them too.
 
     Records of a kind have the same logger, level, event, code and subject (session, part, backend); those that have no
-    code and no subject, the same text.
+    code and no subject, the same text, but for numbers in the texts of other libraries.
     """
 
     def __init__(self) -> None:
@@ -178,7 +180,9 @@ class RepeatsHandler(logging.Handler):
 def _key(record: logging.LogRecord) -> Hashable:
     fields = vars(record)
     whose = tuple(fields.get(name) for name in WHOSE)
-    text = None if any(whose) else _text(record)  # other libraries' records have nothing else
+    text = None if any(whose) else _text(record)
+    if text is not None and "event" not in fields:  # another library's, whose texts are full of seconds and counts
+        text = _NUMBER.sub("0", text)
     return record.name, record.levelno, fields.get("event"), text, whose
 
 

@@ -58,6 +58,16 @@ def test_lines_without_code_and_subject_repeat_when_their_texts_do(event: str | 
     assert repeats.take(line("one", **facts), 0.0) == []
 
 
+def test_lines_of_other_libraries_repeat_though_their_numbers_differ() -> None:
+    repeats = Repeats()
+    assert texts(repeats.take(line("not sent, trying again in 0.97 s"), 0.0)) == ["not sent, trying again in 0.97 s"]
+    assert repeats.take(line("not sent, trying again in 2.1 s"), 1.0) == []
+    said = "File x.py, line 12"
+    assert texts(repeats.take(line(said, event="embedded.said"), 0.0)) == [said]
+    said = "File x.py, line 13"
+    assert texts(repeats.take(line(said, event="embedded.said"), 0.0)) == [said]
+
+
 def test_each_order_of_an_operator_is_logged() -> None:
     repeats = Repeats()
     for _ in range(3):

@@ -36,7 +36,7 @@ of what the number is the probability.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first. "
-        "SIGHUP reads the settings again and uses the backends in them."
+        "SIGHUP reads the settings again, and uses the backends, limits, origins and the log's form in them."
     )
     add_settings_arguments(parser, host="server.host", port="server.port", inject="inject.rates")
     parser.epilog = _INJECTION
