@@ -72,6 +72,7 @@ def configure(settings: Log) -> None:
         each.flush()
     root.setLevel(settings.level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # below it tells URLs, and keys in them
 
 
 class Logging(Observer):

@@ -8,6 +8,7 @@ import base64
 import json
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -142,6 +143,21 @@ async def test_no_line_at_any_level_tells_what_was_said_or_by_whom(caplog: pytes
     assert life <= {vars(each).get("event") for each in caplog.records}
     assert [secret for secret in (*secrets, HERE[0], "canary") if secret in log] == []
     assert re.findall(r"w\d+t7", log) == []
+
+
+def test_what_is_held_back_is_said_when_the_process_ends() -> None:
+    program = """
+import logging
+from transport.logs import configure
+from transport.settings import Log
+configure(Log())
+for number in range(4):
+    logging.getLogger("voxtree.errors").error("number %d", number, extra={"code": "RIVA_005"})
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    first, last = done.stderr.splitlines()
+    assert first.endswith("ERROR    voxtree.errors: number 0 code=RIVA_005")
+    assert "voxtree.errors: number 3 [the last of 3 like this in 0 s] code=RIVA_005" in last
 
 
 def test_the_page_lists_every_event_there_is() -> None:
