@@ -9,7 +9,6 @@ from typing import NamedTuple
 from actors.address import Ref
 from actors.speech.audio_log import AudioGone, AudioLog
 from actors.speech.client import Client
-from actors.speech.errors import AudioNotKept
 from actors.speech.messages import Attach, CacheMessage, SessionMessage, Status
 from actors.speech.ports import RecognitionConfig, Utterance
 from actors.speech.publication import Publication
@@ -116,8 +115,6 @@ class SessionRecord:
         self.later: deque[AudioLog] = deque()
         self.timeline = Timeline(config.sample_rate, seq=origin.seq, confirmed=origin.end)
         self.publication = Publication(origin.seq, origin.end, keeps_words=keeps_words)
-        if (gap := self.timeline.gap(origin.audio, AudioNotKept.entry.code)) is not None:
-            self.publication.put(gap)
         self.in_hand: SessionMessage | None = None
         self.todo: deque[Command] = deque()
         self.client: int | None = None

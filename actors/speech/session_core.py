@@ -117,7 +117,8 @@ class SessionCore:
             return (End(),)
         self._move(Cause.RESTARTED)
         self._record.speaking_since = None
-        return self._ended_by([*self._audience.begin(now), *self._audience.publish(self._wait(now))])
+        decisions = [*self._not_kept(), *self._wait(now)]
+        return self._ended_by([*self._audience.begin(now), *self._audience.publish(decisions)])
 
     def receive(self, message: SessionMessage, now: float) -> Iterable[Command]:
         """What follows from a message at the time `now` (seconds of any steady clock)."""
@@ -165,6 +166,10 @@ class SessionCore:
         return commands
 
     # ---- the client
+
+    def _not_kept(self) -> Iterable[Decision]:
+        """What was said before a session came here, and is neither in the journal nor with its client."""
+        return self._forced_out(AudioNotKept) if self._timeline.confirmed < self._record.first else ()
 
     def _audio(self, pcm: bytes, start: int, now: float) -> Iterable[Decision]:
         log = self._record.intake

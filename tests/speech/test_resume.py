@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from actors.speech.errors import (
+    AudioNotKept,
     GoingAway,
     JournalUnavailable,
     ResumeFailed,
@@ -36,8 +37,10 @@ from actors.speech.messages import (
     Stop,
     Transcript,
 )
+from actors.speech.reports import AudioGivenUp, SessionReport
 from actors.speech.session_core import SessionCore
 from actors.speech.sessions import Sessions
+from supervisor.reports import ErrorSurvived, Event
 from supervisor.testing import settle
 from tests.speech.fakes import RATE, WORD, FakeBackend, speech
 from tests.speech.test_sessions import CONFIG, FRAME, finals, running, talk, words
@@ -291,7 +294,9 @@ async def test_a_process_that_starts_behind_a_gap_declares_it() -> None:
         await caller.say(end_of(FIRST))
         await caller.hear(1)
     caller.forgot = end_of(FIRST + SECOND)
-    async with another_process(store) as sessions:
+    reports: list[SessionReport] = []
+    events: list[Event] = []
+    async with running(FakeBackend(), store=store, listener=reports.append, on_event=events.append) as sessions:
         caller.sessions = sessions
         await caller.resume()
         await caller.say(end_of(ALL))
@@ -299,6 +304,10 @@ async def test_a_process_that_starts_behind_a_gap_declares_it() -> None:
     gap = next(final for final in caller.finals if isinstance(final, Gap))
     assert (gap.end, gap.code) == (end_of(FIRST + SECOND), "AUDIO_007")
     assert caller.words == "1 2 3 7 8 9"
+    lost = AudioGivenUp(session="s1", seconds=(gap.end - gap.start) / RATE, code="AUDIO_007")
+    assert [report for report in reports if isinstance(report, AudioGivenUp)] == [lost]
+    errors = [event.error for event in events if isinstance(event, ErrorSurvived)]
+    assert [type(error) for error in errors] == [AudioNotKept]
 
 
 async def test_a_journal_that_lost_its_end_never_uses_a_number_again() -> None:

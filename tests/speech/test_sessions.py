@@ -27,7 +27,9 @@ from actors.speech.link import Link
 from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, Status, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
+from actors.speech.reports import SessionReport
 from actors.speech.sessions import Sessions
+from supervisor.reports import Event
 from supervisor.spec import Child
 from supervisor.testing import settle, virtual_backend
 from supervisor.tree import Supervisor
@@ -45,6 +47,8 @@ async def running(
     spool_seconds: float = 0.0,
     store: JournalStore | None = None,
     bodies: Bodies | None = None,
+    listener: Callable[[SessionReport], None] = lambda report: None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> AsyncGenerator[Sessions, None]:
     pool = BackendPool(backends)
     keeping, journal = in_memory(store, bodies)
@@ -55,8 +59,9 @@ async def running(
         max_sessions=max_sessions,
         log_seconds=60.0,
         spool_seconds=spool_seconds,
+        listener=listener,
     )
-    tree = Supervisor([journal, Child("pool", pool.run), sessions.child()])
+    tree = Supervisor([journal, Child("pool", pool.run), sessions.child()], on_event=on_event)
     async with tree:
         yield sessions
 
