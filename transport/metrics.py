@@ -1,7 +1,9 @@
 """A server's metrics, in Prometheus' terms: events are counted as they come, and what lives is looked at now and then.
 
 Labels come from closed sets: codes of the catalogue, configured backends, places in the tree; never sessions, users or
-texts. Metrics of the error handler (`actors.speech.error_handler`) are in the same registry.
+texts. Where a set is known beforehand its counters are there from the start, at zero: Prometheus' `increase` does not
+see the first rise of one that was not there before. Metrics of the error handler (`actors.speech.error_handler`) are in
+the same registry.
 """
 
 from __future__ import annotations
@@ -15,11 +17,20 @@ from anyio.abc import TaskStatus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from actors.speech.backends.events import BackendDown, BackendLeft, BreakerClosed, BreakerOpened, PoolEvent, PoolState
+from actors.speech.catalogue import CATALOGUE, UNKNOWN, Action
 from actors.speech.error_handler import ErrorContext
-from actors.speech.errors import SlowConsumer
+from actors.speech.errors import (
+    AudioLost,
+    AudioNotKept,
+    JournalDamaged,
+    JournalFull,
+    JournalUnavailable,
+    SlowConsumer,
+)
 from actors.speech.journal.reports import BatchCommitted, BatchFailed, JournalReport
 from actors.speech.reports import (
     AudioGivenUp,
+    Ending,
     Recovered,
     Said,
     SessionEnded,
@@ -38,6 +49,7 @@ LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 RECOVERIES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 ABSENCES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+REJECTED = "rejected"  # the outcome of a session whose client asked for what it cannot have
 COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -96,7 +108,7 @@ class Metrics(Observer):
         self._lost = counter("audio_lost_seconds", "Audio that was given up, and announced as a gap.", "reason")
         self._final = histogram("final_latency_seconds", "From audio's arrival to the final that covers it.", LATENCIES)
         self._partial = histogram("partial_latency_seconds", "The same to an interim result.", LATENCIES)
-        self._failovers = counter("failovers", "Streams that were lost and recovered.", "source", "target", "code")
+        self._failovers = counter("failovers", "Streams that were lost and recovered.", "source", "target")
         self._failover = histogram(
             "failover_duration_seconds", "From a stream's loss to the first words after it.", RECOVERIES
         )
@@ -120,8 +132,18 @@ class Metrics(Observer):
         self._reloaded = gauge("config_last_reload_successful", "0: the settings of the last reload were not usable.")
         self._reloaded.set(1)
         gauge("build_info", "Which voxtree this is.", "version").labels(_version()).set(1)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
         for state in ("connected", "waiting"):
-            self._active.labels(state).set(0)
+            self._active.labels(state)
+        for outcome in (*(ending.value for ending in Ending), REJECTED):
+            self._sessions.labels(outcome)
+        for lost in (AudioLost, AudioNotKept):
+            self._lost.labels(lost.entry.code)
+        for error in (JournalUnavailable, JournalFull, JournalDamaged):
+            self._commit_errors.labels(error.entry.code)
+        self._commits.labels(self._store)
 
     # ---- events
 
@@ -160,13 +182,13 @@ class Metrics(Observer):
             case SessionResumed(away=away):
                 self._resumes.labels("returned" if away else "took_over").inc()
                 self._away.observe(away)
-            case SessionEnded(session=session, ending=ending, audio=audio):
-                self._sessions.labels(ending.value).inc()
+            case SessionEnded(session=session, ending=ending, code=code, audio=audio):
+                self._sessions.labels(_outcome(ending, code)).inc()
                 self._received.inc(max(0.0, audio - self._audio.pop(session, 0.0)))
             case StreamBegan(replayed=replayed):
                 self._replayed.inc(replayed)
-            case Recovered(seconds=seconds, source=source, target=target, code=code):
-                self._failovers.labels(source or "none", target, code).inc()
+            case Recovered(seconds=seconds, source=source, target=target):
+                self._failovers.labels(source or "none", target).inc()
                 self._failover.observe(seconds)
             case AudioGivenUp(seconds=seconds, code=code):
                 self._lost.labels(code).inc(seconds)
@@ -226,6 +248,15 @@ class Metrics(Observer):
             self._room.labels(backend.name).set(backend.cap)
             for state in BreakerState:
                 self._breaker.labels(backend.name, state.value).set(backend.breaker is state)
+            for state in (BreakerState.OPEN, BreakerState.CLOSED):
+                self._breakers.labels(backend.name, state.value)
+
+
+def _outcome(ending: Ending, code: str | None) -> str:
+    """How a session ended, for the objective that few end by an error of ours: what a client has to mend is none."""
+    if ending is Ending.FAILED and code and CATALOGUE.get(code, UNKNOWN).action is Action.FIX_CONFIG:
+        return REJECTED
+    return ending.value
 
 
 def _version() -> str:

@@ -90,6 +90,8 @@ class ErrorHandler:
         self._unfinished: deque[_Unfinished] = deque()
         self._woken = anyio.Event()
         self._total = Counter("transcription_errors", "Errors by code.", ["error_code", "severity"], registry=registry)
+        for entry in CATALOGUE.values():  # at zero: Prometheus sees no rise of what was not there before
+            self._total.labels(entry.code, entry.severity.value)
         self._duration = Histogram(
             "error_handling_duration_seconds",
             "Time from an error's report until everybody had been told of it.",

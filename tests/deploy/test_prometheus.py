@@ -84,6 +84,15 @@ def test_each_alert_has_a_case_in_which_it_fires_one_in_which_it_does_not_and_a_
         assert f"### {alert}\n" in OPERATIONS
 
 
+def test_what_is_to_be_told_the_first_time_is_counted_from_zero(registry: CollectorRegistry) -> None:
+    """`increase` is 0 over the first value of a series, whatever it is."""
+    wanted = re.findall(r"increase\((\w+)(?:\{(\w+)=\"(\w+)\"\})?\[\w+\]\) > 0", RULES.read_text())
+    at_zero = [sample for family in registry.collect() for sample in family.samples if sample.value == 0]
+    assert len(wanted) == 3
+    for name, label, value in wanted:
+        assert [sample for sample in at_zero if sample.name == name and (not label or sample.labels[label] == value)]
+
+
 def test_each_code_of_an_alert_is_in_the_catalogue() -> None:
     assert set(re.findall(r"code: (\w+)\}", RULES.read_text())) <= set(CATALOGUE)
 
