@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -158,6 +159,17 @@ async def test_a_server_that_injects_errors_says_so_before_anything_else_happens
         "INJECTED       AUDIO_003 at 0.5 for each message of a client that holds audio,"
         " RIVA_005 at 0.01 for each second of audio that a backend is sent\n"
     )
+
+
+async def test_a_servers_metrics_have_no_series_about_when_each_counter_began() -> None:
+    async with server() as (process, _):
+        assert process.stdout is not None
+        lines = [(await process.stdout.readline()).decode() for _ in range(3)]
+        address = lines[2].split()[1].removesuffix("/console") + "/metrics"
+        with await asyncio.to_thread(urlopen, address, timeout=TIMEOUT) as answer:
+            text = answer.read().decode()
+    assert 'transcription_errors_total{error_code="SYS_003",severity="CRITICAL"} 0.0' in text
+    assert "_created" not in text
 
 
 async def test_a_server_says_where_its_console_is() -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+from prometheus_client import disable_created_metrics
 
 from actors.speech.error_handler import ErrorContext
 from actors.speech.errors import UnexpectedError
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     settings = load()
     configure(settings.log)
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter: when it began
     asyncio.run(serve(settings, load))
     return 0
 
