@@ -8,13 +8,16 @@ results and a final every three seconds.
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 
 from actors.speech.backends.events import PoolState
 from actors.speech.error_handler import ErrorContext, ErrorHandler
@@ -26,7 +29,7 @@ from actors.speech.reports import Listener
 from actors.speech.session_core import SessionCore
 from bench.rounds import machine
 from transport.admin.chronicle import Chronicle
-from transport.logs import Logging
+from transport.logs import JsonFormatter, Logging
 from transport.metrics import Metrics, Sample
 from transport.observers import Observers
 
@@ -42,6 +45,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    disable_created_metrics()  # as a server does
+    with _logging_to_nowhere():
+        figures = _measure()
+    print("\n".join(f"{name:45} {value:9.2f}" for name, value in figures.items()))
+    if args.json:
+        report = {"machine": machine(), "figures": figures}
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return 0
+
+
+@contextmanager
+def _logging_to_nowhere() -> Iterator[None]:
+    """Lines are made as a server makes them, and not kept."""
+    root = logging.getLogger()
+    with open(os.devnull, "w") as nowhere:
+        handler = logging.StreamHandler(nowhere)
+        handler.setFormatter(JsonFormatter())
+        root.addHandler(handler)
+        try:
+            yield
+        finally:
+            root.removeHandler(handler)
+
+
+def _measure() -> dict[str, float]:
     registry = CollectorRegistry()
     metrics = Metrics(registry, lambda: _sample(0), store="memory")
     everybody = Observers([Logging(), metrics, Chronicle()]).session
@@ -51,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         seen.append(_speak(everybody))
     handler = ErrorHandler(registry, listener=metrics.error)
     sample = _sample(SESSIONS)
-    figures = {
+    return {
         "a second of speech, nobody listens, µs": 1e6 * statistics.median(bare),
         "with log, metrics and console, µs": 1e6 * statistics.median(seen),
         "ratio": statistics.median(new / old for new, old in zip(seen, bare, strict=True)),
@@ -59,11 +87,6 @@ def run(args: argparse.Namespace) -> int:
         f"a look at {SESSIONS} sessions, µs": 1e6 * _each(lambda: metrics.take(sample), 200),
         "a scrape, in the admin port's thread, µs": 1e6 * _each(lambda: generate_latest(registry), 20),
     }
-    print("\n".join(f"{name:45} {value:9.2f}" for name, value in figures.items()))
-    if args.json:
-        report = {"machine": machine(), "figures": figures}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    return 0
 
 
 def _speak(listener: Listener) -> float:
