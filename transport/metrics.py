@@ -16,7 +16,7 @@ import msgspec
 from anyio.abc import TaskStatus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from actors.speech.backends.events import BackendDown, BackendLeft, BreakerClosed, BreakerOpened, PoolEvent, PoolState
+from actors.speech.backends.events import BackendDown, BreakerClosed, BreakerOpened, PoolEvent, PoolState
 from actors.speech.catalogue import CATALOGUE, UNKNOWN, Action
 from actors.speech.error_handler import ErrorContext
 from actors.speech.errors import (
@@ -86,6 +86,7 @@ class Metrics(Observer):
         self._look = look
         self._store = store
         self._audio: dict[str, float] = {}  # seconds that are counted already, by session
+        self._backends: set[str] = set()  # that are shown
 
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"voxtree_{name}", what, labels, registry=registry)
@@ -164,11 +165,6 @@ class Metrics(Observer):
                 self._breakers.labels(name, BreakerState.CLOSED.value).inc()
             case BackendDown(name=name):
                 self._up.labels(name).set(0)
-            case BackendLeft(name=name):
-                for one in (self._up, self._streams, self._room):
-                    one.remove(name)
-                for state in BreakerState:
-                    self._breaker.remove(name, state.value)
             case _:
                 pass
 
@@ -242,7 +238,12 @@ class Metrics(Observer):
 
     def _take_pool(self, pool: PoolState) -> None:
         self._waiting.set(pool.waiting)
-        for backend in pool.backends:
+        # One that was replaced is there beside its successor of the same name for as long as it has streams.
+        by_name = {each.name: each for each in sorted(pool.backends, key=lambda each: each.leaving, reverse=True)}
+        for gone in self._backends - by_name.keys():
+            self._hide(gone)
+        self._backends = set(by_name)
+        for backend in by_name.values():
             self._up.labels(backend.name).set(backend.health.value == "ready")
             self._streams.labels(backend.name).set(backend.streams)
             self._room.labels(backend.name).set(backend.cap)
@@ -250,6 +251,12 @@ class Metrics(Observer):
                 self._breaker.labels(backend.name, state.value).set(backend.breaker is state)
             for state in (BreakerState.OPEN, BreakerState.CLOSED):
                 self._breakers.labels(backend.name, state.value)
+
+    def _hide(self, backend: str) -> None:
+        for one in (self._up, self._streams, self._room):
+            one.remove(backend)
+        for state in BreakerState:
+            self._breaker.remove(backend, state.value)
 
 
 def _outcome(ending: Ending, code: str | None) -> str:

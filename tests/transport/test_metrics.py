@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, enable
 
 from actors.speech.backends.events import (
     BackendDown,
-    BackendLeft,
     BackendState,
     BreakerClosed,
     BreakerOpened,
@@ -43,10 +42,17 @@ GAPS = ("AUDIO_004", "AUDIO_007")
 RECOGNISER = ("voxtree", "sessions", DynamicName("session:s1"), "recogniser")
 
 
-def backend(name: str, *, health: Health = Health.READY, breaker: BreakerState = BreakerState.CLOSED) -> BackendState:
+def backend(
+    name: str,
+    *,
+    health: Health = Health.READY,
+    breaker: BreakerState = BreakerState.CLOSED,
+    streams: int = 3,
+    leaving: bool = False,
+) -> BackendState:
     return BackendState(
         name=name, tier=Tier.PRIMARY, health=health, health_seconds=None, breaker=breaker, breaker_seconds=None,
-        streams=3, cap=7, max_streams=10, rest_seconds=0.0, probe_seconds=None, drained=False, leaving=False,
+        streams=streams, cap=7, max_streams=10, rest_seconds=0.0, probe_seconds=None, drained=False, leaving=leaving,
         last_code=None, last_code_seconds=None,
     )  # fmt: skip
 
@@ -133,8 +139,20 @@ def test_what_lives_is_shown_and_what_has_left_is_not(house: House) -> None:
     assert (house.value("backend_streams", backend="a"), house.value("backend_streams_max", backend="a")) == (3, 7)
     assert house.value("backend_waiting_sessions") == 2
     assert [house.value("breaker_state", backend="b", state=state.value) for state in BreakerState] == [0, 1, 0]
-    house.metrics.pool(BackendLeft(name="b"))
+    house.metrics.take(sample(backend("a")))
+    assert house.value("backend_up", backend="a") == 1
     assert house.value("backend_up", backend="b") is None
+    assert [house.value("breaker_state", backend="b", state=state.value) for state in BreakerState] == [None] * 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_backend_is_shown_and_not_the_one_it_replaces_under_its_name(house: House, order: int) -> None:
+    new = backend("a")
+    old = backend("a", health=Health.SUSPECT, breaker=BreakerState.OPEN, streams=9, leaving=True)
+    for backends in ([new, old][::order], [new]):  # … also when the last stream of that has ended
+        house.metrics.take(sample(*backends))
+        assert (house.value("backend_up", backend="a"), house.value("backend_streams", backend="a")) == (1, 3)
+        assert house.value("breaker_state", backend="a", state="closed") == 1
 
 
 def test_backends_and_their_breakers_are_counted(house: House) -> None:
