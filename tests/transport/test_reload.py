@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -15,9 +18,10 @@ from tests.transport.riva_server import RivaServer
 from transport.app import App, serving
 from transport.client import Client, Done, SessionFailed
 from transport.layers import SettingsError
+from transport.logs import configure
 from transport.reload import needs_restart, reload
 from transport.riva import Endpoint
-from transport.settings import Cache, Embedded, Server, Session, Settings, load
+from transport.settings import Cache, Embedded, Log, Server, Session, Settings, load
 
 pytestmark = pytest.mark.anyio
 
@@ -135,6 +139,53 @@ async def test_limits_and_origins_hold_for_whoever_connects_next() -> None:
         async with Client(app.url).session() as second, connect(app.url, origin=Origin("https://a.example")):
             assert (first.id, second.id) != ("", "")
             assert len(app.sessions) == 2
+
+
+async def test_the_limits_of_a_session_are_those_of_when_it_began() -> None:
+    before = Settings(backends=(A,))
+    session = Session(idle_timeout=5.0, max_chunk_bytes=640, resume_window=7.0)
+    wanted = Settings(backends=(A,), session=session)
+
+    async def limits(url: str) -> tuple[int, int]:
+        async with connect(url) as client:
+            await client.send('{"event": "start"}')
+            told = json.loads(await client.recv())["limits"]
+            return told["max_chunk_bytes"], told["idle_timeout_ms"]
+
+    async with serving(before, private=True) as app, Client(app.url).session():
+        (first,) = app.sessions.live()
+        assert await reload(app, before, lambda: wanted) == wanted
+        assert await limits(app.url) == (640, 5000)
+        windows = {each.record.window for each in app.sessions.live()}
+        assert first.record.window == 60.0
+        assert windows == {60.0, 7.0}
+
+
+@contextmanager
+def configured(log: Log) -> Iterator[None]:
+    """The root logger as a server has it, and afterwards as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    configure(log)
+    try:
+        yield
+    finally:
+        for handler in root.handlers:
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+async def test_the_log_has_its_new_level_and_format_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    before = Settings(backends=(A,), log=Log(level="warning"))
+    wanted = Settings(backends=(A,), log=Log(level="info", format="ecs"))
+    with configured(before.log):
+        async with serving(before, private=True) as app:
+            assert await reload(app, before, lambda: wanted) == wanted
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+    assert ("settings.reloaded", "settings reloaded: log.level; log.format") in [
+        (line["event.action"], line["message"]) for line in said
+    ]
 
 
 async def test_a_session_does_not_notice_settings_that_are_wrong() -> None:
