@@ -169,7 +169,7 @@ class App:
         return Admin(settings.admin, parts, self.registry)
 
     def _sample(self) -> Sample:
-        """What lives now, in numbers; some 0.5 µs a session."""
+        """What lives now, in numbers; some 1 µs a session."""
         sessions = self.sessions.live()
         connected = sum(session.record.client is not None for session in sessions)
         return Sample(
