@@ -2,7 +2,7 @@
 
 What is usual is learned: the rate is unknown, with a gamma distribution that makes itself surer bucket by bucket and
 forgets what is hours ago. So what the next window holds has a negative binomial distribution, a Poisson one that knows
-how little it knows: a server that has just started is not believed to be quiet, one that was quiet for an hour is.
+how little it knows. Of a server that has just started nothing is known, so for six windows nothing there is unusual.
 Errors that come in clumps (a proxy drops twenty clients at once) vary more than chance would let them; by how much
 is learned too, and they count as so many clumps.
 
@@ -24,6 +24,7 @@ LEAST = 10  # times
 # Each rate is asked anew with each error: some 10^7 times a week where there are many. That makes a false alarm by
 # chance alone in a hundred weeks.
 CHANCE = 1e-9
+WARM_UP = 6  # windows; a busy server would else be alarmed by its usual errors after every start
 PRIOR_TIMES = 0.5  # Jeffreys' prior for a Poisson rate
 PRIOR_CLUMPS = 1.0  # times that count as come by chance before anything is known
 
@@ -42,6 +43,7 @@ class Rate:
 
     def __init__(self, window: float, since: float, now: float) -> None:
         self.window = window
+        self._ready_at = since + WARM_UP * window
         self._bucket_seconds = window / BUCKETS
         self._seconds = MEMORY * -math.expm1((since - now) / MEMORY)  # in which it has not happened
         self._times = 0.0
@@ -54,7 +56,7 @@ class Rate:
         """It happens. Whether that is unusual."""
         self._advance(now)
         self._counts[-1] += 1
-        return self._is_unusual()
+        return now >= self._ready_at and self._is_unusual()
 
     def lately(self, now: float) -> int:
         """How often in the last window."""

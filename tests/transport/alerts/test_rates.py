@@ -27,10 +27,22 @@ def test_ten_in_a_minute_are_unusual_where_nothing_happened_for_an_hour() -> Non
     assert [rate.add(HOUR + each) for each in range(LEAST)] == [*[False] * (LEAST - 1), True]
 
 
-def test_a_server_that_has_just_started_needs_more_to_be_surprised() -> None:
+def test_a_server_that_has_just_started_is_not_alarmed_by_what_is_usual_there() -> None:
     rate = Rate(WINDOW, 0.0, 0.0)
-    surprised = [rate.add(each / 10) for each in range(40)].index(True) + 1
-    assert surprised == 28
+    assert not any(rate.add(each) for each in range(1200))  # one a second, and that goes on
+
+
+def test_what_begins_when_a_server_has_run_for_six_minutes_is_unusual() -> None:
+    early, late = Rate(WINDOW, 0.0, 300.0), Rate(WINDOW, 0.0, 400.0)
+    assert not any(early.add(300.0 + each / 2) for each in range(100))
+    assert any(late.add(400.0 + each / 2) for each in range(100))
+
+
+def test_errors_that_always_come_in_clumps_are_not_unusual_for_that() -> None:
+    rate, alarms = Rate(WINDOW, 0.0, 0.0), []
+    for clump in range(200):
+        alarms += [rate.add(120.0 * clump) for _ in range(12)]  # twelve at once, every two minutes
+    assert not any(alarms)
 
 
 def test_the_usual_is_learned_and_three_times_as_much_is_unusual() -> None:
