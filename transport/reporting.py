@@ -13,7 +13,7 @@ from actors.speech.errors import (
     SpeechError,
     UnexpectedError,
 )
-from actors.speech.sessions import PREFIX
+from actors.speech.live_session import PREFIX
 from supervisor.errors import Path
 from supervisor.reports import (
     BudgetSpent,

@@ -44,6 +44,7 @@ from actors.speech.session_commands import (
     Renew,
     Say,
     Send,
+    Tell,
     TurnAway,
     Write,
 )
@@ -120,8 +121,8 @@ class Audience:
                     self._publication.put(event)
                 case Send(Status() as status):
                     self._record.status = None if status.state == "streaming" else status
-                    self._record.report(Stated(session=self._record.session_id, state=status.state, code=status.code))
-                    commands.append(Say(status))
+                    stated = Stated(session=self._record.session_id, state=status.state, code=status.code)
+                    commands += Tell(stated), Say(status)
                 case Send(event):
                     commands.append(Say(event))
                 case _:
@@ -187,7 +188,7 @@ class Audience:
         away = 0.0 if record.alone_since is None else now - record.alone_since
         record.client, record.alone_since = client, None
         record.resumes += 1
-        record.report(SessionResumed(session=record.session_id, epoch=record.epoch, away=away))
+        commands.append(Tell(SessionResumed(session=record.session_id, epoch=record.epoch, away=away)))
         self._publication.acknowledged(attach.resume.seq)
         commands.append(Adopt(client, self._position(attach.resume.oldest), claimed.entries))
         commands.append(Remind(RETURN_SECONDS, StillSilent(client)))
@@ -211,8 +212,11 @@ class Audience:
             return []
         record.client, record.alone_since = None, now
         record.intake.awaited = True
-        record.report(SessionLeft(session=record.session_id))
-        return [Renew(connected=False, seq=self._publication.acked), Remind(record.window, StillAlone(now))]
+        return [
+            Tell(SessionLeft(session=record.session_id)),
+            Renew(connected=False, seq=self._publication.acked),
+            Remind(record.window, StillAlone(now)),
+        ]
 
     def _acknowledged(self, seq: int) -> list[Decision]:
         before = self._publication.durable

@@ -138,7 +138,7 @@ class SessionRecord:
         self.unended = 0
         self.arrivals: deque[tuple[int, float]] = deque(maxlen=ARRIVALS)
         self.ending: tuple[Ending, str | None] | None = None
-        self.report = listener
+        self.listener = listener
 
     @property
     def intake(self) -> AudioLog:

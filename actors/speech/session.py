@@ -28,6 +28,7 @@ from actors.speech.session_commands import (
     Renew,
     Report,
     Say,
+    Tell,
     TurnAway,
     Write,
 )
@@ -89,6 +90,8 @@ class SessionActor(Actor[SessionMessage]):
                     client.outbox.put(event)
             case Report(error):
                 self.incarnation.report(error)
+            case Tell(report):
+                self._record.listener(report)
             case Learn():
                 self._teach(command)
             case Remind(seconds, message):

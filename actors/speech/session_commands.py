@@ -18,6 +18,7 @@ from actors.speech.messages import (
     StillUnwritten,
     Transcript,
 )
+from actors.speech.reports import SessionReport
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -36,6 +37,12 @@ class Report(msgspec.Struct, frozen=True):
     """Let the operator know of an error that the session survives."""
 
     error: SpeechError
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Something for the listeners."""
+
+    report: SessionReport
 
 
 class Remind(msgspec.Struct, frozen=True):
@@ -99,5 +106,7 @@ class End(msgspec.Struct, frozen=True):
     """The session is over; nothing follows."""
 
 
-Command = Say | Report | Remind | Learn | Write | Renew | Finish | Forget | AskFor | Adopt | TurnAway | Part | End
+Command = (
+    Say | Report | Tell | Remind | Learn | Write | Renew | Finish | Forget | AskFor | Adopt | TurnAway | Part | End
+)
 Decision = Command | Send

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 
-import msgspec
-
+from actors.speech.account import Account
 from actors.speech.audience import Audience, AudienceMessage
 from actors.speech.audio_log import SAMPLE_BYTES, AudioLog
 from actors.speech.catalogue import CATALOGUE
@@ -34,7 +33,6 @@ from actors.speech.messages import (
 )
 from actors.speech.ports import Recognised, Tier
 from actors.speech.record import SessionRecord, State
-from actors.speech.reports import AudioGivenUp, Recovered, Said, StreamBegan, StreamFailed
 from actors.speech.session_commands import Command, Decision, End, Remind, Report, Say, Send
 from actors.speech.timeline import SEAM_SECONDS
 from supervisor.policy import Directive
@@ -82,16 +80,6 @@ TRANSITIONS: Mapping[tuple[State, Cause], State] = {
 }
 
 
-class _Loss(msgspec.Struct):
-    """A stream that was lost, and no word since."""
-
-    at: float
-    endpoint: str
-    code: str
-    attempts: int = 0
-    is_reported: bool = False  # that no backend is free
-
-
 class SessionCore:
     """The rules of one session over its record. A new one may take over the record at any time, also in mid-speech."""
 
@@ -105,7 +93,7 @@ class SessionCore:
         self._lost_at = 0.0
         self._acked_at = 0.0
         self._sent = 0  # the position up to which a stream was given audio, as far as its results tell
-        self._loss: _Loss | None = None  # since words came last
+        self._account = Account(record)
 
     @property
     def state(self) -> State:
@@ -148,7 +136,7 @@ class SessionCore:
             case StreamDrained(number, position):
                 return self._drained(position) if number == self._stream else ()
             case NoBackendFree():
-                return (*self._lost(none := NoBackend(), now), *self._without_backend(none))
+                return (*self._lost(none := NoBackend(), now), *self._account.without_backend(none))
             case RecogniserDown(error, directive):
                 return self._down(error, directive, now)
             case StillLost(since):
@@ -209,69 +197,31 @@ class SessionCore:
         was_away, was_degraded = self.state in (State.RECOVERING, State.DELAYED), self._record.degraded
         self._record.degraded = message.degraded
         self._move(Cause.STREAM_OPENED)
-        self._began(message)
+        commands.append(self._account.began(message, self._sent))
         if message.degraded and (was_away or not was_degraded):
             commands.append(Send(Status(state="degraded", message="A substitute speech service is in use.")))
         elif not message.degraded and (was_away or was_degraded):
             commands.append(Send(Status(state="streaming", message="The speech service is back.")))
         return commands
 
-    def _began(self, opened: StreamOpened) -> None:
-        record = self._record
-        record.endpoint = opened.endpoint
-        replayed = max(0, self._sent - self._timeline.confirmed) / self._rate
-        record.report(
-            StreamBegan(
-                session=record.session_id,
-                endpoint=opened.endpoint,
-                tier=opened.tier,
-                number=opened.number,
-                replayed=replayed,
-            )
-        )
-
     def _heard(self, message: Heard, now: float) -> Iterable[Decision]:
         result, self._sent = message.result, message.sent
-        if result.text:
-            self._said(result, now)
+        if not result.text and not result.is_final:
+            return self._quiet(result.processed)
+        told = self._account.said(result, self._tier, now) if result.text else ()
+        return (*told, *self._words(message))
+
+    def _words(self, heard: Heard) -> Iterable[Decision]:
+        result = heard.result
         if result.is_final:
             self._record.speaking_since = None
-            cut = Cut.LEFT if self._is_cut_off(result) else message.cut
-            final = self._timeline.final(result, sent=message.sent, source=self._tier, cut=cut)
-            return self._settled(final)
-        if not result.text:
-            return self._quiet(result.processed)
+            cut = Cut.LEFT if self._is_cut_off(result) else heard.cut
+            return self._settled(self._timeline.final(result, sent=heard.sent, source=self._tier, cut=cut))
         if self._record.speaking_since is None:
             self._record.speaking_since = result.processed
         if not self._record.config.interim_results:
             return ()
         return (Send(self._timeline.interim(result, source=self._tier)),)
-
-    def _said(self, result: Recognised, now: float) -> None:
-        """Report that words came, and how long they took."""
-        record, loss = self._record, self._loss
-        if loss is not None:
-            self._loss = None
-            record.report(
-                Recovered(
-                    session=record.session_id,
-                    seconds=now - loss.at,
-                    source=loss.endpoint,
-                    target=record.endpoint,
-                    code=loss.code,
-                )
-            )
-        reach = result.words[-1].end if result.words else result.processed
-        arrived = record.arrived(reach) if reach else None
-        record.report(
-            Said(
-                session=record.session_id,
-                is_final=result.is_final,
-                latency=None if arrived is None else max(0.0, now - arrived),
-                words=len(result.text.split()) if result.is_final else 0,
-                tier=self._tier,
-            )
-        )
 
     def _is_cut_off(self, result: Recognised) -> bool:
         """Whether its last word may go on in the audio that only the next owner of the session will get."""
@@ -310,18 +260,11 @@ class SessionCore:
     def _down(self, error: Exception, directive: Directive, now: float) -> Iterable[Decision]:
         if directive in (Directive.STOP, Directive.ESCALATE):
             return (Send(_problem(error, fatal=True, known=True)),)
-        lost = self._lost(error, now)
-        assert self._loss is not None
-        self._loss.attempts += 1
-        self._record.report(
-            StreamFailed(session=self._record.session_id, code=_spoken(error).code, attempt=self._loss.attempts)
-        )
-        return lost
+        return (*self._lost(error, now), self._account.failed(_spoken(error).code, now))
 
     def _lost(self, error: Exception, now: float) -> Iterable[Decision]:
         self._stream = -1
-        if self._loss is None:
-            self._loss = _Loss(at=now, endpoint=self._record.endpoint, code=_spoken(error).code)
+        self._account.lost(_spoken(error).code, now)
         if self.state in (State.CONNECTING, State.STREAMING):
             return (*self._move(Cause.STREAM_LOST, error), *self._wait(now))
         return self._move(Cause.STREAM_LOST)
@@ -331,14 +274,7 @@ class SessionCore:
             return ()  # there was a stream in between
         self._record.delays.notify()
         none = NoBackend()
-        return (*self._move(Cause.WAITED_LONG, none), *self._without_backend(none))
-
-    def _without_backend(self, error: NoBackend) -> Iterable[Decision]:
-        """Let the operator know, once until words come again."""
-        if self._loss is None or self._loss.is_reported:
-            return ()
-        self._loss.is_reported = True
-        return (Report(error),)
+        return (*self._move(Cause.WAITED_LONG, none), *self._account.without_backend(none))
 
     def _wait(self, now: float) -> Iterable[Decision]:
         """There is no stream from now on."""
@@ -380,9 +316,8 @@ class SessionCore:
             commands.append(Report(log.trouble))
             log.trouble = None
         if (gap := self._timeline.gap(log.start, why.entry.code)) is not None:
-            seconds = (gap.end - gap.start) / self._rate
-            self._record.report(AudioGivenUp(session=self._record.session_id, seconds=seconds, code=gap.code))
-            commands += Report(why(f"{seconds:.1f} s were given up", position=gap.start)), Send(gap)
+            lost = why(f"{(gap.end - gap.start) / self._rate:.1f} s were given up", position=gap.start)
+            commands += self._account.given_up(gap), Report(lost), Send(gap)
         return commands
 
     def _move(self, cause: Cause, error: Exception | None = None) -> Iterable[Decision]:

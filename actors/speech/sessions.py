@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import count
 
 import anyio
 
 from actors.address import Ref
-from actors.errors import ActorGone
 from actors.hosting import actor_child
-from actors.mailbox import Mailbox
 from actors.speech.audience import refusal
 from actors.speech.client import Client
 from actors.speech.errors import (
@@ -20,23 +18,18 @@ from actors.speech.errors import (
     ServerBusy,
     SessionGaveUp,
     SessionInUse,
-    SpeechError,
 )
 from actors.speech.journal.port import Claimed, Refused
 from actors.speech.keeping import Keeping, new_token
 from actors.speech.link import Link
+from actors.speech.live_session import PREFIX, Session
 from actors.speech.messages import (
     Ack,
-    Attach,
     CacheMessage,
-    ClientGone,
-    Deposed,
     Done,
-    Problem,
     RecogniserDown,
     Resume,
     SessionEvent,
-    SessionMessage,
 )
 from actors.speech.policies import SESSION_POLICIES
 from actors.speech.pool import BackendPool
@@ -50,63 +43,10 @@ from supervisor.reports import ChildEnded, ChildFailed, Event, Exit
 from supervisor.spec import AutoShutdown, Child, Intensity, Restart, Strategy
 from supervisor.tree import Supervisor
 
-PREFIX = "session:"  # of the trees' names
-MAILBOX = Mailbox(64)  # over a second of 20 ms frames; a client ahead of that waits
 SESSION_BUDGET = Intensity(restarts=20, seconds=10.0)  # a backend that flaps is paced by backoff long before this
 BUSY_RETRY = 5.0  # seconds after which a refused client may find a place
 
 _numbers = count(1)  # of clients
-
-
-class Session:
-    """One live session: its record, its actor's address, and who wants it."""
-
-    def __init__(self, record: SessionRecord) -> None:
-        self.record = record
-        self.ref: Ref[SessionMessage] = Ref(PREFIX + record.session_id, MAILBOX)
-        self._over = anyio.Event()
-
-    async def attach(self, number: int, resume: Resume) -> bool:
-        """Have a client take the session over; False: the session ended before it could say whether it may.
-
-        Raises:
-            SpeechError: it may not.
-        """
-        client = self.record.clients[number]
-        try:
-            await self.ref.send(Attach(number, resume, client.token))
-        except ActorGone:
-            return False
-        return await client.answer()
-
-    async def give_up(self) -> None:
-        """End it: another owner has it."""
-        self.tell(Deposed(self.record.epoch))
-        await self._over.wait()
-
-    def tell(self, message: SessionMessage) -> None:
-        """Tell the session, unless it is gone."""
-        with suppress(ActorGone):
-            self.ref.tell(message, control=True)
-
-    def left(self, number: int) -> None:
-        """This client's connection is over."""
-        if self.record.clients.pop(number, None) is not None:
-            self.tell(ClientGone(number))
-
-    def ended(self, error: SpeechError) -> None:
-        """The session's tree is gone. If it could not say why itself, `error` is the client's last event."""
-        record = self.record
-        self.ref.close()
-        for number, client in record.clients.items():
-            if number == record.client:
-                client.outbox.put(Problem(code=error.code, fatal=True, known=True))
-            else:
-                client.refuse()
-        for log in (record.log, *record.later):
-            log.release(log.end)  # nobody will settle it any more
-            log.released.notify()  # free whoever waits for room, also where there was nothing left to release
-        self._over.set()
 
 
 class Sessions:

@@ -14,8 +14,9 @@ from anyio.lowlevel import checkpoint
 
 from actors.speech.backends.events import BackendState, Health, PoolState
 from actors.speech.journal.journal import Journal
+from actors.speech.live_session import PREFIX, Session
 from actors.speech.pool import BackendPool
-from actors.speech.sessions import PREFIX, Session, Sessions
+from actors.speech.sessions import Sessions
 from supervisor.commands import ChildState
 from supervisor.errors import NotFound, NotRunning
 from supervisor.snapshot import Snapshot

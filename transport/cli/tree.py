@@ -6,7 +6,8 @@ import argparse
 
 import msgspec
 
-from actors.speech.sessions import PREFIX, SESSION_BUDGET
+from actors.speech.live_session import PREFIX
+from actors.speech.sessions import SESSION_BUDGET
 from supervisor.commands import ChildState
 from supervisor.errors import Path
 from supervisor.snapshot import Snapshot, render
