@@ -8,10 +8,10 @@ Opt-in: no other module imports this one.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from supervisor.names import event_name
 from supervisor.reports import (
     BreakerClosed,
     BreakerOpened,
@@ -83,13 +83,8 @@ class LogListener:
         if not self._logger.isEnabledFor(level):
             return
         path = "/".join(event.path)
-        extra = {"event": f"tree.{_snake(type(event))}", "path": path, "incarnation": event.number}
+        extra = {"event": f"tree.{event_name(type(event))}", "path": path, "incarnation": event.number}
         self._logger.log(level, "%s %s", path, describe(event), exc_info=_news(event), extra=extra)
-
-
-def _snake(kind: type[Event]) -> str:
-    """`child_started` of ChildStarted."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def describe(event: Event) -> str:

@@ -1,6 +1,8 @@
-"""Names that were made up at run time, told from those that stand in the code."""
+"""Names of children and of events, as logs and metrics want them."""
 
 from __future__ import annotations
+
+import re
 
 from supervisor.errors import Path
 
@@ -17,3 +19,8 @@ def static_path(path: Path) -> Path:
     It is what metrics want for a label: `("root", "sessions", "*", "recogniser")`.
     """
     return tuple("*" if isinstance(name, DynamicName) else name for name in path)
+
+
+def event_name(kind: type) -> str:
+    """`child_started` of a class ChildStarted."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from actors.address import Ref
 from actors.hosting import actor_child
-from actors.speech.error_handler import ErrorContext, ErrorHandler
+from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.keeping import Keeping
@@ -81,7 +81,7 @@ class App:
     ) -> None:
         self._listener = listener
         self.registry = CollectorRegistry()
-        self.errors = ErrorHandler(self.registry, listener=self._on_error)
+        self.errors = ErrorHandler(self.registry, listener=lambda error: self._observers.error(error))
         self.admin = self._admin(settings) if settings.admin.enabled else None
         self.alerts = Alerts(settings.alerts, self.errors, self.registry) if settings.alerts.sinks else None
         console = [] if self.admin is None else [self.admin.chronicle]
@@ -230,9 +230,6 @@ class App:
             Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
         ]
 
-    def _on_error(self, error: ErrorContext) -> None:
-        self._observers.error(error)
-
     def _on_event(self, event: Event) -> None:
         self._observers.tree(event)
         if event.path == (self.tree.name, EMBEDDED_NAME):
@@ -268,13 +265,8 @@ async def serving(
         settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
     app = App(settings, listener, on_leak)
     try:
-        try:
-            async with app.tree:
-                yield app
-        finally:
-            if app.tracing is not None:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(app.tracing.close)
+        async with _flushed(app.tracing), app.tree:
+            yield app
     except StartFailed as failed:
         match _cause(failed):
             case SpeechError() as error:
@@ -284,6 +276,17 @@ async def serving(
                 raise CannotStart(str(error)) from failed
             case _:
                 raise
+
+
+@asynccontextmanager
+async def _flushed(tracing: Tracing | None) -> AsyncGenerator[None, None]:
+    """What was traced in the context is sent when it ends."""
+    try:
+        yield
+    finally:
+        if tracing is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(tracing.close)
 
 
 def _cause(failed: StartFailed) -> BaseException:

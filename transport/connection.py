@@ -290,7 +290,8 @@ class Connection:
         try:
             ending = await work()
         except ConnectionClosed as exc:
-            self._report(ClientDisconnected(str(exc)))
+            if self._ending is None:  # else it was told already why
+                self._report(ClientDisconnected(str(exc)))
             ending = _Ending(_NORMAL)
         except SpeechError as error:
             ending = self._refusal(error)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from enum import Enum
 from typing import Any
@@ -39,6 +38,7 @@ from actors.speech.reports import (
     StreamBegan,
 )
 from supervisor.logs import LogListener
+from supervisor.names import event_name
 from supervisor.reports import (
     ChildFailed,
     ChildRestarting,
@@ -85,6 +85,8 @@ class Logging(Observer):
     def pool(self, event: PoolEvent) -> None:
         """What it means for the backend; a session's moves only for those who debug."""
         facts = {name: getattr(event, name) for name in event.__struct_fields__}
+        if isinstance(event, BackendDown | ModelMissing):
+            facts["code"] = facts.pop("error").code
         level = _POOL_LEVELS.get(type(event), logging.INFO)
         backends_logger.log(level, _POOL_TEXTS[type(event)].format(**facts), extra=_extra(event, facts))
 
@@ -94,7 +96,7 @@ class Logging(Observer):
         level = logging.INFO if isinstance(report, _LIFE) else logging.DEBUG
         if text is not None and sessions_logger.isEnabledFor(level):
             facts = {name: _plain(getattr(report, name)) for name in report.__struct_fields__}
-            event = {"event": f"session.{_kind(report).removeprefix('session_')}"}
+            event = {"event": f"session.{event_name(type(report)).removeprefix('session_')}"}
             known = {name: fact for name, fact in facts.items() if fact is not None}
             sessions_logger.log(level, text.format(**facts), extra=event | known)
 
@@ -141,16 +143,9 @@ _SESSION_TEXTS: dict[type[SessionReport], str] = {
 
 def _extra(event: PoolEvent, facts: dict[str, Any]) -> dict[str, Any]:
     """`name` is what a log record calls its logger."""
-    return {"event": f"backend.{_kind(event).removeprefix('backend_')}"} | {
-        "backend" if name == "name" else name: _plain(value)
-        for name, value in facts.items()
-        if name not in ("detail", "error")
+    return {"event": f"backend.{event_name(type(event)).removeprefix('backend_')}"} | {
+        "backend" if name == "name" else name: _plain(value) for name, value in facts.items()
     }
-
-
-def _kind(event: object) -> str:
-    """`session_opened` of a SessionOpened."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
 
 
 def _plain(value: Any) -> Any:

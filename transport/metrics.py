@@ -9,14 +9,13 @@ the same registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
 
 import anyio
 import msgspec
 from anyio.abc import TaskStatus
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from actors.speech.backends.events import BackendDown, BreakerClosed, BreakerOpened, PoolEvent, PoolState
+from actors.speech.backends.events import BackendDown, BreakerClosed, BreakerOpened, Health, PoolEvent, PoolState
 from actors.speech.catalogue import CATALOGUE, UNKNOWN, Action
 from actors.speech.error_handler import ErrorContext
 from actors.speech.errors import (
@@ -43,6 +42,7 @@ from supervisor.breaker import BreakerState
 from supervisor.names import static_path
 from supervisor.reports import BudgetSpent, ChildRestarting, ErrorEscalated, Event, GaveUp
 from transport.observers import Observer
+from transport.version import version
 
 LOOK_SECONDS = 0.5
 LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
@@ -132,7 +132,7 @@ class Metrics(Observer):
         self._refused = counter("handshake_rejected", "Requests that were refused before a session.", "reason")
         self._reloaded = gauge("config_last_reload_successful", "0: the settings of the last reload were not usable.")
         self._reloaded.set(1)
-        gauge("build_info", "Which voxtree this is.", "version").labels(_version()).set(1)
+        gauge("build_info", "Which voxtree this is.", "version").labels(version()).set(1)
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
@@ -244,7 +244,7 @@ class Metrics(Observer):
             self._hide(gone)
         self._backends = set(by_name)
         for backend in by_name.values():
-            self._up.labels(backend.name).set(backend.health.value == "ready")
+            self._up.labels(backend.name).set(backend.health is Health.READY)
             self._streams.labels(backend.name).set(backend.streams)
             self._room.labels(backend.name).set(backend.cap)
             for state in BreakerState:
@@ -264,10 +264,3 @@ def _outcome(ending: Ending, code: str | None) -> str:
     if ending is Ending.FAILED and code and CATALOGUE.get(code, UNKNOWN).action is Action.FIX_CONFIG:
         return REJECTED
     return ending.value
-
-
-def _version() -> str:
-    try:
-        return version("voxtree")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"

@@ -13,6 +13,8 @@ from types import MappingProxyType
 
 import msgspec
 
+_LOG_LEVELS = logging.getLevelNamesMapping()
+
 
 class Severity(Enum):
     """How loudly an operator should hear of it."""
@@ -25,7 +27,7 @@ class Severity(Enum):
     @property
     def log_level(self) -> int:
         """The standard library's."""
-        return logging.getLevelNamesMapping()[self.value]
+        return _LOG_LEVELS[self.value]
 
 
 class Fault(Enum):
@@ -97,7 +99,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alert(self) -> Alert:
         """Whether somebody is to be told of it."""
-        return {Severity.CRITICAL: Alert.PAGE, Severity.ERROR: Alert.TICKET}.get(self.severity, Alert.NONE)
+        return _ALERTS.get(self.severity, Alert.NONE)
 
     @property
     def family(self) -> str:
@@ -115,6 +117,7 @@ def _entry(
     )  # fmt: skip
 
 
+_ALERTS = {Severity.CRITICAL: Alert.PAGE, Severity.ERROR: Alert.TICKET}
 _HTTP: dict[int | None, int] = {
     1003: 415, 1008: 400, 1009: 413, 1012: 503, 1013: 503, 4401: 403, 4404: 404, 4408: 408, 4409: 409,
 }  # fmt: skip

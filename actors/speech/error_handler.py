@@ -56,7 +56,7 @@ class ErrorContext(msgspec.Struct, frozen=True, kw_only=True):
 
 Callback = Callable[[BaseException, ErrorContext], Awaitable[None] | None]
 Listener = Callable[[ErrorContext], None]
-_NOTHING = ErrorContext()
+_UNKNOWN = ErrorContext()
 _MARK = "_voxtree_handled"
 
 
@@ -111,23 +111,23 @@ class ErrorHandler:
             raise ValueError(f"there is no error code {error_type!r}; `voxtree errors` lists all")
         self._callbacks.append((error_type, callback))
 
-    async def handle(self, error: BaseException, context: ErrorContext = _NOTHING) -> str:
+    async def handle(self, error: BaseException, context: ErrorContext = _UNKNOWN) -> str:
         """Handle an error, async callbacks included, and return what its user may read.
 
         Of an error that was handled before only the text is returned.
         """
         began = time.perf_counter()
-        if (context := self._taken(error, context)) is not _NOTHING:
-            for call in self._called(error, context):
+        if (taken := self._taken(error, context)) is not None:
+            for call in self._called(error, taken):
                 await _finish(call)
             self._duration.observe(time.perf_counter() - began)
         return entry_of(error).message
 
-    def report(self, error: BaseException, context: ErrorContext = _NOTHING) -> str:
+    def report(self, error: BaseException, context: ErrorContext = _UNKNOWN) -> str:
         """The same where nobody can wait: async callbacks are awaited by `run`."""
         began = time.perf_counter()
-        if (context := self._taken(error, context)) is not _NOTHING:
-            for call in self._called(error, context):
+        if (taken := self._taken(error, context)) is not None:
+            for call in self._called(error, taken):
                 self._put_off(call)
             self._duration.observe(time.perf_counter() - began)
         return entry_of(error).message
@@ -141,10 +141,10 @@ class ErrorHandler:
             self._woken = anyio.Event()
             await self._woken.wait()
 
-    def _taken(self, error: BaseException, known: ErrorContext) -> ErrorContext:
-        """Log, count and tell; `_NOTHING`: this error was handled before."""
+    def _taken(self, error: BaseException, known: ErrorContext) -> ErrorContext | None:
+        """Log, count and tell, and return all that is known; None: this error was handled before."""
         if getattr(error, _MARK, None) is self:
-            return _NOTHING
+            return None
         setattr(error, _MARK, self)
         entry = entry_of(error)
         context = msgspec.structs.replace(

@@ -21,9 +21,7 @@ LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not h
 # not come by then has most likely been lost.
 TURN_SECONDS = 1.0
 TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
-SOUND_SECONDS = (
-    0.03  # at the end of what was sent; when it is audible, silence put behind it cuts a sound, maybe a word
-)
+SOUND_SECONDS = 0.03  # at the end of what was sent: if that is audible, silence put behind it cuts a sound
 
 
 class Hearing:
@@ -78,12 +76,12 @@ class Hearing:
         samples = len(pcm) // 2
         self._clock.audio(samples)
         self._fill.audio(now)
-        self._sounds = is_audible(pcm[-self._tail :])
-        if is_audible(pcm):
+        sounds, shown = is_audible(pcm), self._shown
+        self._sounds = sounds and is_audible(pcm[-self._tail :])
+        if sounds:
             self._sound_end = self._clock.length
-        shown = self._shown
         if shown is not None and shown.is_prompt:
-            shown.silent = 0 if is_audible(pcm) else shown.silent + samples
+            shown.silent = 0 if sounds else shown.silent + samples
 
     def silence(self, now: float) -> bytes:
         """The silence that is due now because no audio comes; it counts as handed over. Mostly empty."""

@@ -137,7 +137,8 @@ class Listening:
                 await stream.force_final()
             elif pcm := cursor.read(chunk):
                 if hearing.cut_at is not None:
-                    self._end(Outcome.NEXT)
+                    self._end(Outcome.NEXT)  # it hears the sound whole
+                    return
                 hearing.audio(pcm, anyio.current_time())
                 await stream.send(pcm)
                 chunk = most if cursor.behind > most else usual

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from supervisor.logs import LEVELS, LogListener, describe
-from supervisor.names import DynamicName
+from supervisor.names import DynamicName, event_name
 from supervisor.prometheus import PrometheusListener
 from supervisor.reports import (
     BreakerClosed,
@@ -97,6 +97,10 @@ def test_a_record_has_the_level_of_its_event_the_path_and_the_first_error(caplog
         ("WARNING", "root/s is restarted in 0.123 s", None),
     ]
     assert {(vars(r)["path"], vars(r)["incarnation"]) for r in caplog.records} == {("root/s", 1)}
+
+
+def test_an_event_is_named_as_it_is_written_in_python() -> None:
+    assert event_name(ChildStartFailed) == "child_start_failed"
 
 
 # ---- metrics

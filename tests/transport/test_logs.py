@@ -23,9 +23,10 @@ from actors.speech.backends.events import PoolEvent
 from actors.speech.reports import Ending, SessionEnded, SessionOpened
 from bench.riva import CodedSpeech, ScriptedRiva
 from supervisor.logs import LEVELS
+from supervisor.names import event_name
 from tests.docs.examples import ROOT
 from transport.app import serving
-from transport.logs import _SESSION_TEXTS, EcsFormatter, JsonFormatter, Logging, TextFormatter, _kind
+from transport.logs import _SESSION_TEXTS, EcsFormatter, JsonFormatter, Logging, TextFormatter
 from transport.riva.channel import Endpoint
 from transport.settings import Settings
 
@@ -162,8 +163,8 @@ for number in range(4):
 
 def test_the_page_lists_every_event_there_is() -> None:
     tree = {f"tree.{re.sub(r'(?<!^)(?=[A-Z])', '_', kind.__name__).lower()}" for kind in LEVELS}
-    backends = {f"backend.{_name(kind.__name__).removeprefix('backend_')}" for kind in PoolEvent.__args__}
-    sessions = {f"session.{_name(kind.__name__).removeprefix('session_')}" for kind in _SESSION_TEXTS}
+    backends = {f"backend.{event_name(kind).removeprefix('backend_')}" for kind in PoolEvent.__args__}
+    sessions = {f"session.{event_name(kind).removeprefix('session_')}" for kind in _SESSION_TEXTS}
     written = {
         name
         for package in ("actors", "transport", "supervisor")
@@ -199,11 +200,3 @@ def _has_event(extra: ast.expr) -> bool:
     return not isinstance(extra, ast.Dict) or any(
         isinstance(k, ast.Constant) and k.value == "event" for k in extra.keys
     )
-
-
-def _name(kind: str) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind).lower()
-
-
-def test_a_kind_is_named_as_it_is_written_in_python() -> None:
-    assert _kind(SessionOpened(session="", epoch=1)) == "session_opened"

@@ -159,7 +159,7 @@ def test_backends_and_their_breakers_are_counted(house: House) -> None:
     house.metrics.take(sample(backend("a")))
     error = ConnectionFailed("refused", endpoint="a")
     house.handler.report(error, ErrorContext(session_id="s1"))
-    house.metrics.pool(BackendDown(name="a", code=error.code, detail="", error=error))
+    house.metrics.pool(BackendDown(name="a", error=error))
     house.metrics.pool(BreakerOpened(name="a", code=error.code, seconds=1.0))
     house.metrics.pool(BreakerClosed(name="a"))
     assert house.value("backend_up", backend="a") == 0

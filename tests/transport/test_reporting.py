@@ -106,7 +106,7 @@ def test_who_asked_an_actor_that_died_has_failed_of_what_that_died_of() -> None:
 def test_a_backend_that_a_stream_found_down_is_one_error() -> None:
     watch, error = Watch(), ConnectionFailed("refused", endpoint="riva-a")
     watch.reporting.tree(ChildFailed(path=SESSION, number=3, exit=crash(error)))
-    watch.reporting.pool(BackendDown(name="riva-a", code=error.code, detail=str(error), error=error))
+    watch.reporting.pool(BackendDown(name="riva-a", error=error))
     watch.reporting.pool(BackendUp(name="riva-a", seconds=1.0))
     assert watch.codes == ["RIVA_001"]
     assert (watch.errors[0].endpoint, watch.errors[0].retry_attempt) == ("riva-a", 2)
@@ -114,7 +114,7 @@ def test_a_backend_that_a_stream_found_down_is_one_error() -> None:
 
 def test_what_only_the_pool_has_seen_is_an_error_too() -> None:
     watch, missing = Watch(), ModelNotFound("no model")
-    event = ModelMissing(name="riva-a", code="RIVA_002", language="xx", model="", detail="", error=missing)
+    event = ModelMissing(name="riva-a", language="xx", model="", error=missing)
     watch.reporting.pool(event)
     assert (watch.codes, watch.errors[0].endpoint) == (["RIVA_002"], "riva-a")
 

@@ -6,7 +6,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 
 import anyio
 import msgspec
@@ -25,6 +24,7 @@ from supervisor.tree import Supervisor
 from transport.admin.chronicle import Chronicle
 from transport.admin.state import About, BackendRow, Check, Node, SessionRow, State
 from transport.front_door import FrontDoor
+from transport.version import version
 
 STEP = 25  # sessions looked at in one turn of the event loop: well below a millisecond
 SESSIONS = "sessions"  # the supervisor whose children are shown as sessions
@@ -56,7 +56,7 @@ class Survey:
         self._parts = parts
         self._chronicle = chronicle
         self._about = About(
-            version=_version(),
+            version=version(),
             host=socket.gethostname(),
             pid=os.getpid(),
             started=round(time.time(), 1),
@@ -217,10 +217,3 @@ def _running(tree: Supervisor, name: str) -> Supervisor | None:
     except (NotFound, NotRunning):
         return None
     return child if isinstance(child, Supervisor) else None
-
-
-def _version() -> str:
-    try:
-        return version("voxtree")
-    except PackageNotFoundError:
-        return "from source"

@@ -11,6 +11,7 @@ import msgspec
 from actors.speech.backends.events import BackendDown, BackendDrained, BackendJoined, BackendLeft, BackendUp, PoolEvent
 from actors.speech.catalogue import CATALOGUE, Alert, Severity
 from actors.speech.error_handler import ErrorContext
+from actors.speech.errors import AlertNotDelivered, NoBackend
 from transport.alerts.notices import ALL, Key, Kind, Notice, Phase, rank
 from transport.alerts.rates import Rate
 
@@ -22,8 +23,8 @@ PATIENCE = 300.0
 # A burst is seen in the short window within seconds; three errors a minute where one in ten is usual, in the long one.
 WINDOWS = (60.0, 600.0)
 NONE_LEFT_PATIENCE = 5.0  # the second of two backends may just be about to give its first answer
-NOT_DELIVERED = "ALERT_001"  # an alert about that would be the next not to be delivered
-NO_BACKEND = "RIVA_013"
+NOT_DELIVERED = AlertNotDelivered.entry.code  # an alert about that would be the next not to be delivered
+NO_BACKEND = NoBackend.entry.code
 SERVER, SESSIONS, BACKENDS = "server", "sessions", "backends"
 
 

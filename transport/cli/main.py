@@ -111,12 +111,9 @@ def _imported(command: Command) -> ModuleType:
 
 class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        from importlib.metadata import PackageNotFoundError, version
+        from transport.version import version
 
-        try:
-            print("voxtree", version("voxtree"))
-        except PackageNotFoundError:
-            print("voxtree (not installed, run from its source)")
+        print("voxtree", version())
         parser.exit()
 
 

@@ -59,9 +59,12 @@ class BackendUp(_PoolEvent, frozen=True):
 class BackendDown(_PoolEvent, frozen=True):
     """It does not answer, or only with this error."""
 
-    code: str
-    detail: str
     error: SpeechError
+
+    @property
+    def code(self) -> str:
+        """The error's."""
+        return self.error.code
 
 
 class BackendRests(_PoolEvent, frozen=True):
@@ -104,11 +107,14 @@ class QuotaFreed(msgspec.Struct, frozen=True, kw_only=True):
 class ModelMissing(_PoolEvent, frozen=True):
     """It has no model for what a session asked for. Such sessions are not sent there for some minutes."""
 
-    code: str
     language: str
     model: str
-    detail: str
     error: SpeechError
+
+    @property
+    def code(self) -> str:
+        """The error's."""
+        return self.error.code
 
 
 class SessionMoved(msgspec.Struct, frozen=True, kw_only=True):

@@ -246,15 +246,7 @@ class Place:
 
     def _lacks(self, need: Need, error: ModelNotFound, now: float) -> None:
         if self.lacks(need, now) is None:  # else one of those who were there already
-            event = ModelMissing(
-                name=self.name,
-                code=error.code,
-                language=need.language,
-                model=need.model,
-                detail=str(error),
-                error=error,
-            )
-            self._tell(event)
+            self._tell(ModelMissing(name=self.name, language=need.language, model=need.model, error=error))
         self._missing[need] = error, now + MODEL_SECONDS
 
     def _failed(self, loan: Loan, error: SpeechError, now: float, *, answers: bool) -> None:

@@ -267,7 +267,7 @@ class Trust:
         if self.down_since is None:
             self.down_since = now
             self._count_fall(now)
-            self._tell(BackendDown(name=self._name, code=error.code, detail=str(error), error=error))
+            self._tell(BackendDown(name=self._name, error=error))
 
     def _count_fall(self, now: float) -> None:
         if now - self._fell_at >= FALL_SECONDS:

@@ -152,7 +152,7 @@ def test_operators_are_told_once_of_a_model_that_an_endpoint_lacks() -> None:
         driver.lease(session, GERMAN)
     for session in sessions(3):
         driver.end(session, missing)
-    told = ModelMissing(name="primary", code="RIVA_002", language="de-DE", model="", detail=str(missing), error=missing)
+    told = ModelMissing(name="primary", language="de-DE", model="", error=missing)
     assert driver.of(ModelMissing) == [told]
     driver.pass_time(310.0)
     driver.lease("later", GERMAN)

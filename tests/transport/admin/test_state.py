@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tests.transport.admin.states import session, state
 from transport.admin.state import merge_patch
 
-VALUES = st.one_of(st.booleans(), st.integers(), st.text(), st.lists(st.integers(), max_size=3))
+VALUES = st.booleans() | st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 DOCUMENTS = st.recursive(
-    st.dictionaries(st.sampled_from("abcd"), VALUES),
-    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner | VALUES),
+    st.dictionaries(st.sampled_from("abcd"), VALUES, max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abcd"), inner | VALUES, max_size=3),
+    max_leaves=6,
 )
 
 

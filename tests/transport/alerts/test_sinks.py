@@ -75,7 +75,7 @@ async def test_what_begins_and_ends_is_told_to_each_sink() -> None:
         server = Server(webhook("one", one.url), webhook("other", f"{other.url}/a/path"))
         async with server.tree():
             error = ConnectionFailed("refused", endpoint="riva-a")
-            server.observers.pool(BackendDown(name="riva-a", code="RIVA_001", detail="", error=error))
+            server.observers.pool(BackendDown(name="riva-a", error=error))
             await one.until(len)
             server.observers.pool(BackendUp(name="riva-a", seconds=3.0))
             for sink in (one, other):
@@ -192,7 +192,7 @@ async def test_alertmanager_is_told_again_while_it_lasts() -> None:
         server = Server(wanted)
         async with server.tree():
             error = ConnectionFailed("refused", endpoint="riva-a")
-            server.observers.pool(BackendDown(name="riva-a", code="RIVA_001", detail="", error=error))
+            server.observers.pool(BackendDown(name="riva-a", error=error))
             bodies = await sink.until(lambda bodies: len(bodies) >= 3)
         assert {received.path for received in sink.received} == {"/api/v2/alerts"}
         assert {alert["labels"]["code"] for (alert, *_) in bodies} == {"RIVA_001"}

@@ -26,7 +26,7 @@ def error(code: str, *, endpoint: str = "", path: str = "") -> ErrorContext:
 
 
 def down(name: str, code: str = "RIVA_001") -> BackendDown:
-    return BackendDown(name=name, code=code, detail="", error=BY_CODE[code]())
+    return BackendDown(name=name, error=BY_CODE[code]())
 
 
 def up(name: str) -> BackendUp:
