@@ -516,7 +516,10 @@ async def test_what_cannot_go_on_is_told_before_the_close(
     ],
     ids=["no UTF-8", "continues nothing", "compressed", "not masked"],  # a mask is random
 )
-async def test_a_broken_frame_is_told_before_the_close(house: House, frame: bytes, code: str, close: int) -> None:
+async def test_a_broken_frame_is_told_before_the_close_and_counts_as_that_alone(
+    house: House, frame: bytes, code: str, close: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     async with house.connect() as client:
         await client.send(START)
         await told(client)
@@ -525,6 +528,7 @@ async def test_a_broken_frame_is_told_before_the_close(house: House, frame: byte
 
     assert ([gist(message) for message in messages], closed) == ([("error", code, True)], close)
     assert house.sessions.opened[0].calls == ["disconnected"]
+    assert [vars(line)["code"] for line in caplog.records if vars(line).get("event") == "error"] == [code]
     await house.still_serves()
 
 
