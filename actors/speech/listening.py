@@ -161,11 +161,12 @@ class Listening:
 
         After the first one an answer is waited for instead: a crowd that takes over is as fast as its new backend.
         """
-        if self._answered.is_set():
-            await anyio.sleep(samples / self._rate / self._lease.backend.catch_up * random.uniform(0.8, 1.2))
-        else:
+        if not self._answered.is_set():
             with anyio.move_on_after(FIRST_ANSWER_SECONDS):
                 await self._answered.wait()
+            if not self._hearing.speaking:
+                return
+        await anyio.sleep(samples / self._rate / self._lease.backend.catch_up * random.uniform(0.8, 1.2))
 
     async def _rest(self) -> None:
         """Nobody speaks just now."""

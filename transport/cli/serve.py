@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -67,6 +68,7 @@ async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
             asyncio.get_running_loop().set_exception_handler(partial(_report, app))
             _welcome(app, settings)
             manager.ready(f"listening on {app.url}")
+            _spare_collector()
             tasks.start_soon(_reload_at, hangups, app, settings, load, manager)
             await app.tree.wait()
             tasks.cancel_scope.cancel()
@@ -102,6 +104,15 @@ def _until_signalled(on_stop: Callable[[], None]) -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
         yield
+
+
+def _spare_collector() -> None:
+    """What is there by now stays: modules, classes, the tree. To look through it stops the event loop for 50 ms.
+
+    That comes due when many objects are made, so just when all sessions change their backend at once.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _report(app: App, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
