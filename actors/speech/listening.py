@@ -22,6 +22,7 @@ from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
 CATCHING_UP_SECONDS = 0.5  # … but what has piled up is sent in messages of so much, and paced, as long as there is more
+FIRST_SECONDS = 0.3  # in the first of these: what a crowd waits for is that a backend has heard so much of each
 # Where a hundred streams take over at once, each is to show words before others are sent their second message; but
 # some backends work in longer steps, or answer words only.
 FIRST_ANSWER_SECONDS = 0.25
@@ -130,7 +131,7 @@ class Listening:
     async def _feed(self) -> None:
         stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._cursor.log
         usual, most = int(CHUNK_SECONDS * self._rate), int(CATCHING_UP_SECONDS * self._rate)
-        chunk = most
+        chunk = int(FIRST_SECONDS * self._rate)
         while not self._is_at_end():
             if hearing.force_due:
                 hearing.forced(for_length=True)
