@@ -10,7 +10,7 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPMessage
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, OpenerDirector, build_opener
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, build_opener
 from urllib.request import Request as UrllibRequest
 
 from transport.alerts.port import Answer, Request, Unreachable, retry_after
@@ -33,7 +33,8 @@ class Poster:
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
-        self._opener: OpenerDirector | None = None
+        # Made now: it reads the system's certificates, and the first alert comes when everybody is busy.
+        self._opener = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
         self._threads: list[threading.Thread] = []
 
     async def post(self, request: Request) -> Answer:
@@ -67,8 +68,6 @@ class Poster:
 
     def _post(self, request: Request) -> Answer:
         """In the thread."""
-        if self._opener is None:
-            self._opener = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
         headers = {"Content-Type": "application/json", "User-Agent": _AGENT, **request.headers}
         try:
             with self._opener.open(
