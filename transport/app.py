@@ -48,6 +48,7 @@ from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
 from transport.tracing import Tracing
+from transport.web import site
 
 _log = logging.getLogger(__name__)
 
@@ -120,6 +121,7 @@ class App:
             self.sessions,
             self.errors,
             faults=self.faults,
+            site=site() if settings.server.page else {},
             on_refused=self._observers.refused,
         )
         self.tree = Supervisor(

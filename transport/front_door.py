@@ -2,6 +2,7 @@
 
 /transcribe/ID   a session with the client's id        /livez    200 while the process runs
 /transcribe      a session that the server names       /readyz   200 while new sessions find a place, else 503
+/                a page to speak to, and its files      /client.js   the browsers' client
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -19,6 +21,7 @@ import anyio
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websockets_serve
+from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
@@ -29,6 +32,7 @@ from transport.connection import Connection, SessionLink, Sessions
 from transport.expected import ExpectedError
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
+from transport.web import File
 from transport.websocket import ClientSocket, library_logger
 from transport.wire.port import Limits
 from transport.wire.voxtree_v1 import SUBPROTOCOL, VoxtreeV1
@@ -98,6 +102,7 @@ class FrontDoor:
         errors: told of every error that clients are told of.
         max_message_bytes: what is read of one message at most; beyond it the connection ends.
         faults: what befalls clients on purpose.
+        site: files for browsers, by path.
         on_refused: told why a request was refused before there was a session.
     """
 
@@ -111,6 +116,7 @@ class FrontDoor:
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = 4 * 1024 * 1024,
         faults: Faults | None = None,
+        site: Mapping[str, File] = MappingProxyType({}),
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._settings = server
@@ -118,6 +124,7 @@ class FrontDoor:
         self._errors = errors
         self._patience = patience
         self._faults = faults
+        self._site = site
         self._on_refused = on_refused
         self._max_message_bytes = max_message_bytes
         self.adopt(server, session)
@@ -282,6 +289,8 @@ class FrontDoor:
             return _health(client, HTTPStatus.OK, "alive")
         if path == "/readyz":
             return self._readiness(client)
+        if (file := self._site.get(path)) is not None:
+            return _found(file, request)
         if path != _UNNAMED and _session_id(path) is None:
             self._on_refused("path")
             return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {_HELP}\n")
@@ -316,6 +325,15 @@ def _health(client: ServerConnection, status: HTTPStatus, state: str) -> Respons
     response.headers["Content-Type"] = "application/json"
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _found(file: File, request: Request) -> Response:
+    headers = Headers(file.headers)
+    headers["Connection"] = "close"  # what follows on this connection would be taken for a WebSocket's
+    if file.etag in ", ".join(request.headers.get_all("If-None-Match")):
+        return Response(HTTPStatus.NOT_MODIFIED, HTTPStatus.NOT_MODIFIED.phrase, headers)
+    headers["Content-Length"] = str(len(file.body))
+    return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, headers, file.body)
 
 
 def _choose_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

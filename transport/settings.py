@@ -53,12 +53,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         host: address to listen on; 0.0.0.0 or :: for every interface.
         port: 0 lets the system pick one.
         origins: web pages that may connect besides this server's own (`https://app.example.com`).
+        page: whether browsers find a page to speak to at `/`, and the client that it uses at `/client.js`.
         shutdown_timeout: seconds that running sessions get to end when the server stops.
     """
 
     host: Text = "127.0.0.1"
     port: Port = 8600
     origins: tuple[str, ...] = ()
+    page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
 
 

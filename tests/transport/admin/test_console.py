@@ -15,10 +15,10 @@ from prometheus_client import CollectorRegistry
 from actors.speech.ports import Tier
 from bench.riva import Plan, ScriptedRiva
 from bench.riva.faults import At, Status
-from tests.transport.admin.browser import expect, page
 from tests.transport.admin.servers import asked, backend, riva_and_server, server, speaker, until
 from tests.transport.admin.states import session, state
 from tests.transport.admin.test_access import TOKEN
+from tests.transport.browser import expect, page
 from transport.admin.access import Access
 from transport.admin.board import Board
 from transport.admin.pages import Pages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +20,28 @@ expect = _playwright.expect
 
 
 @asynccontextmanager
-async def page(url: str, *, expects_errors: bool = False, **context: Any) -> AsyncGenerator[Page, None]:
+async def page(
+    url: str, *, expects_errors: bool = False, args: Sequence[str] = (), **context: Any
+) -> AsyncGenerator[Page, None]:
     """A page at an address. Whatever the browser complains of, scripts or policies, fails the test.
 
     Args:
-        expects_errors: it is to meet answers that are no success, which browsers report as errors.
+        expects_errors: it is to meet answers that are no success, which browsers report as errors; what scripts throw
+            fails the test all the same.
+        args: of the browser's command line.
         context: how the browser is: `color_scheme`, `viewport`, …
     """
+    thrown: list[str] = []
     complaints: list[str] = []
     async with _playwright.async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *args])
         try:
             opened = await (await browser.new_context(**context)).new_page()
-            opened.on("pageerror", lambda error: complaints.append(str(error)))
+            opened.on("pageerror", lambda error: thrown.append(str(error)))
             opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
             await opened.goto(url)
             yield opened
         finally:
             await browser.close()
+    assert thrown == []
     assert expects_errors or complaints == []
