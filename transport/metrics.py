@@ -50,6 +50,7 @@ RECOVERIES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 ABSENCES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 REJECTED = "rejected"  # the outcome of a session whose client asked for what it cannot have
+EXEMPLAR = 100  # characters of a session's id: an exemplar has 128, its name included
 COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
@@ -170,9 +171,11 @@ class Metrics(Observer):
 
     def session(self, report: SessionReport) -> None:
         match report:
-            case Said(is_final=is_final, latency=latency):
-                if latency is not None:
-                    (self._final if is_final else self._partial).observe(latency)
+            case Said(session=session, is_final=is_final, latency=latency):
+                if latency is not None and is_final:
+                    self._final.observe(latency, {"session": session[:EXEMPLAR]})
+                elif latency is not None:
+                    self._partial.observe(latency)
             case SessionOpened(claimed=claimed):
                 self._opened.labels("claimed" if claimed else "new").inc()
             case SessionResumed(away=away):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 from prometheus_client import CollectorRegistry, disable_created_metrics, enable_created_metrics
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from actors.speech.backends.events import (
     BackendDown,
@@ -79,6 +80,12 @@ class House:
 @pytest.fixture
 def house() -> House:
     return House()
+
+
+def test_a_slow_final_names_a_session_to_who_asks_for_exemplars(house: House) -> None:
+    house.metrics.session(Said(session=128 * "s", is_final=True, latency=2.5, words=1, tier=Tier.PRIMARY))
+    (line,) = [each for each in openmetrics.generate_latest(house.registry).decode().splitlines() if "# {" in each]
+    assert line.startswith('voxtree_final_latency_seconds_bucket{le="3.0"} 1.0 # {session="' + 100 * "s" + '"} 2.5 ')
 
 
 def test_a_sessions_life_is_counted(house: House) -> None:
