@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors.speech.errors import ConnectionFailed, SpeechError, StreamLost
-from actors.speech.listening import FIRST_ANSWER_SECONDS
+from actors.speech.listening import FIRST_ANSWER_SECONDS, FIRST_SECONDS
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
 from actors.speech.ports import Tier
 from actors.speech.silence import FILL_AFTER, KEEP_ALIVE
@@ -248,7 +248,7 @@ async def test_a_backend_that_hangs_before_the_last_word_of_a_session_is_replace
 # ---- how soon
 
 
-async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a_second() -> None:
+async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a_second_after_a_smaller_one() -> None:
     backend = FakeBackend(opening=lambda stream: 2.0)
     async with running(backend) as sessions:
         session = await sessions.open("s1", CONFIG)
@@ -258,7 +258,7 @@ async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a
             await anyio.sleep(0.02)
         session.disconnected()
     assert sum(backend.messages) == 200 * RATE // 50
-    assert backend.messages[:4] == [RATE // 2] * 4
+    assert backend.messages[:4] == [round(FIRST_SECONDS * RATE), RATE // 2, RATE // 2, RATE // 2]
     assert set(backend.messages[-20:]) == {RATE // 50}
 
 
@@ -270,7 +270,7 @@ WORD_AFTER_WORD, SILENCE = speech(1, 15, pause=0), bytes(3 * RATE * 2)  # silenc
     [
         (SILENCE, Habits(steady=True), 0.0, 0.0),
         (SILENCE, Habits(), FIRST_ANSWER_SECONDS, FIRST_ANSWER_SECONDS),
-        (WORD_AFTER_WORD, Habits(), 0.1, 0.15),  # half a second at four times its speed, and the others' turn first
+        (WORD_AFTER_WORD, Habits(), 0.8 * FIRST_SECONDS / 4, 1.2 * FIRST_SECONDS / 4),  # four times as fast as spoken
     ],
     ids=["answered", "not answered", "answered with words"],
 )
