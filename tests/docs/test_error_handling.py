@@ -96,5 +96,6 @@ async def test_a_client_that_leaves_is_an_error_too_and_nobody_is_told(url: str,
     example["pages"].clear()
     async with connect(url):
         pass
-    await asyncio.wait_for(handled.wait(), 10)
+    async with asyncio.timeout(10):
+        await handled.wait()
     assert (count("CONN_001"), example["pages"]) == (before + 1, [])

@@ -78,7 +78,7 @@ export class VoxtreeSession {
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => void): () => void;
   /** Begin; resolves when the server hears. `microphone: false`: audio comes by `send`. Rejects with a VoxtreeError. */
   start(source?: { microphone?: boolean }): Promise<void>;
-  /** Have samples sent, 16 kHz and mono; waits while what the server has not settled fills the memory. */
+  /** Have samples sent, 16 kHz and mono; waits while what the server has not settled fills the memory. After `stop`: left out. */
   send(samples: Int16Array): Promise<void>;
   /** Have a recording's words, from its beginning to its end; resolves when all are there. */
   transcribe(file: Blob): Promise<void>;

@@ -641,7 +641,8 @@ export class VoxtreeSession {
   }
 
   /**
-   * Have samples sent (16 kHz, mono); waits while what the server has not settled fills the memory.
+   * Have samples sent (16 kHz, mono); waits while what the server has not settled fills the memory. What comes after
+   * `stop` is left out.
    * @param {Int16Array} samples
    * @throws {VoxtreeError}
    */
@@ -650,6 +651,7 @@ export class VoxtreeSession {
     while (rest.length > 0) {
       const core = this._core;
       if (core === null || core.state === "over") throw this._problem ?? new Error("the session is closed");
+      if (core.track.stopped) return;
       rest = rest.subarray(core.take(rest, performance.now()));
       this._pump();
       if (rest.length > 0) await new Promise((resolve) => this._waiting.add(() => resolve(undefined)));
@@ -990,11 +992,16 @@ export class VoxtreeSession {
 
   /** The screen stays on while one speaks, where the browser allows it. @param {boolean} wanted */
   async _keepAwake(wanted) {
+    const before = this._wakeLock;
+    this._wakeLock = null;
     try {
-      if (!wanted) await this._wakeLock?.release();
-      this._wakeLock = wanted ? await navigator.wakeLock.request("screen") : null;
+      await before?.release();
+      if (!wanted) return;
+      const lock = await navigator.wakeLock.request("screen");
+      if (this._core?.state === "over") await lock.release();
+      else this._wakeLock = lock;
     } catch {
-      this._wakeLock = null; // not here, or not now
+      // not here, or not now
     }
   }
 }
@@ -1176,7 +1183,7 @@ class Microphone {
     this._onAudio(new Int16Array(samples), 0);
     const state = /** @type {string | undefined} */ (this._context?.state);
     if (state === "suspended") void this._context?.resume().catch(() => {});
-    else if (state === "running" && this._stream !== null && now - this._triedAt > 5 * STILL_MS) {
+    else if (state !== "interrupted" && this._stream !== null && now - this._triedAt > 5 * STILL_MS) {
       this._triedAt = now;
       void this._build(this._stream).catch(() => {});
     }

@@ -20,7 +20,6 @@ const PILLS = {
 };
 
 const lines = []; // what was said, all sessions together
-let offset = 0; // milliseconds that were heard before the present session
 let session = null;
 let unrender = () => {};
 let lostAt = 0;
@@ -28,6 +27,7 @@ let lostAt = 0;
 // ---- a session
 
 function begin() {
+  let offset = 0; // milliseconds that were said before; a session that is started again counts from 0, too
   unrender();
   session = new VoxtreeSession({
     url: new URL("transcribe", location.href).href,
@@ -51,14 +51,17 @@ function begin() {
   });
   session.on("level", (level) => $("level").style.setProperty("--level", Math.min(1, Math.sqrt(level)).toFixed(3)));
   session.on("status", told);
-  session.on("ready", ({ resumed }) => resumed && note("healed", "Connected again. Nothing was lost.", healed()));
+  session.on("ready", ({ resumed }) => {
+    if (resumed) note("healed", "Connected again.", healed());
+    else offset = lines.at(-1)?.endMs ?? 0;
+  });
   session.on("error", (error) => note("failed", error.message, error.ref && `reference ${error.ref}`));
   return session;
 }
 
 async function record() {
   if (session !== null && LIVE.includes(session.state)) return finish();
-  offset = lines.at(-1)?.endMs ?? 0;
+  if (session?.state === "draining") return; // its last words are still to come
   try {
     await begin().start();
   } catch (error) {
@@ -76,8 +79,7 @@ async function finish() {
 
 /** A recording: sent as fast as the server takes it. */
 async function transcribe(file) {
-  if (session !== null && LIVE.includes(session.state)) await finish();
-  offset = lines.at(-1)?.endMs ?? 0;
+  if (session !== null) await finish();
   addRule(file.name);
   try {
     await begin().transcribe(file);
@@ -95,6 +97,7 @@ function show(state) {
   const live = LIVE.includes(state);
   $("record").setAttribute("aria-pressed", String(live));
   $("record").setAttribute("aria-label", live ? "Stop" : "Record");
+  $("record").disabled = state === "draining";
   $("language").disabled = live;
   document.body.dataset.state = state;
   if (state === "closed") showPartial("");

@@ -16,13 +16,13 @@ _POLICY = (
 )
 _JAVASCRIPT = "text/javascript; charset=utf-8"
 _FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/client.js": ("client.js", _JAVASCRIPT),
-    "/client.d.ts": ("client.d.ts", "text/plain; charset=utf-8"),
-    "/page.js": ("page.js", _JAVASCRIPT),
-    "/transcript.js": ("transcript.js", _JAVASCRIPT),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/": ("web/index.html", "text/html; charset=utf-8"),
+    "/client.js": ("web/client.js", _JAVASCRIPT),
+    "/client.d.ts": ("web/client.d.ts", "text/plain; charset=utf-8"),
+    "/page.js": ("web/page.js", _JAVASCRIPT),
+    "/transcript.js": ("web/transcript.js", _JAVASCRIPT),
+    "/page.css": ("web/page.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("admin/console/icon.svg", "image/svg+xml"),
 }
 _FOR_OTHERS = frozenset({"/client.js", "/client.d.ts"})  # pages of other origins may use these
 
@@ -44,7 +44,7 @@ def site() -> Mapping[str, File]:
 
 
 def _file(path: str, name: str, kind: str) -> File:
-    body = files("transport.web").joinpath(name).read_bytes()
+    body = files("transport").joinpath(name).read_bytes()
     headers = {
         "Content-Type": kind,
         "ETag": f'"{hashlib.sha256(body).hexdigest()[:16]}"',

@@ -210,15 +210,17 @@ async def gate(target: str, allowed: set[str]) -> AsyncGenerator[str, None]:
 
 async def test_an_expired_token_is_renewed_once(tmp_path: Path) -> None:
     good = {"base64url.bearer.voxtree.bmV3IHRva8OpbiE"}  # "new tokén!"
-    begins = BEGINS_WITH_TOKENS
     async with (
         house() as (app, proxy),
         gate(app.url, good) as url,
         browser(proxy, *microphone(tmp_path, coded(10))) as page,
     ):
-        assert await page.evaluate(begins, {"url": url, "tokens": ["old", "new tokén!"]}) == ["live", [False, True]]
+        assert await page.evaluate(BEGINS_WITH_TOKENS, {"url": url, "tokens": ["old", "new tokén!"]}) == [
+            "live",
+            [False, True],
+        ]
         await page.evaluate("session.stop()")
-        refused = await page.evaluate(begins, {"url": url, "tokens": ["old", "older"]})
+        refused = await page.evaluate(BEGINS_WITH_TOKENS, {"url": url, "tokens": ["old", "older"]})
         assert refused == ["CONN_004", [False, True]]
 
 

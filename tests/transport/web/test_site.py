@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from asyncio import to_thread
 from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
@@ -48,8 +49,6 @@ def get(url: str, **headers: str) -> Got:
 
 
 async def test_each_file_is_served_as_what_it_is() -> None:
-    from asyncio import to_thread
-
     async with house() as (_, proxy):
         base = f"http://127.0.0.1:{proxy.port}"
         for path, file in site().items():
@@ -68,8 +67,6 @@ async def test_each_file_is_served_as_what_it_is() -> None:
 
 
 async def test_a_server_without_the_page_has_none_of_it() -> None:
-    from asyncio import to_thread
-
     async with house(server=Server(page=False)) as (_, proxy):
         for path in site():
             assert (await to_thread(get, f"http://127.0.0.1:{proxy.port}{path}")).status == 404
