@@ -46,7 +46,7 @@ class Stage:
 
     async def kill_when(self, is_due: Callable[[], bool]) -> None:
         """Kill the primary Riva in mid-stream: as soon as something is so, asked for every few milliseconds."""
-        while not is_due():
+        while not is_due():  # noqa: ASYNC110 (what is waited for is anything)
             await anyio.sleep(0.005)
         await self.primary.kill()
 
