@@ -41,7 +41,7 @@ class RequestReader:
             while (event := self._http.next_event()) is not h11.NEED_DATA:
                 match event:
                     case h11.Request():
-                        self._head = event
+                        self._head = _unambiguous(event)
                     case h11.Data(data=part):
                         self._body += part
                         if len(self._body) > MAX_BODY_BYTES:
@@ -55,6 +55,15 @@ class RequestReader:
         except h11.RemoteProtocolError as exc:
             raise RequestRefused(HTTPStatus(exc.error_status_hint), f"That was not HTTP: {exc}.") from exc
         return None
+
+
+def _unambiguous(head: h11.Request) -> h11.Request:
+    """A head, if it says in one way only how long its body is; who reads it otherwise sees two requests in one."""
+    names = {name for name, _ in head.headers}
+    if {b"content-length", b"transfer-encoding"} <= names:
+        text = "A request has a Content-Length or a Transfer-Encoding, and not both."
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, text)
+    return head
 
 
 def request(target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> Request:

@@ -1,0 +1,106 @@
+"""`fuzz`: broken and malicious input for every wire protocol, in any number; what escapes is a defect.
+
+Conversations of real clients are mutated by what messages look like, and, where atheris is installed, by what code
+they reach. Each codec is driven as a connection drives it, then told all that a client may be told. Counted are single
+messages, and requests. A defect is shown with the input that shows it, and the seed; status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import time
+
+from bench.faults.command import positive, progress
+from bench.fuzz.mutation import Mutator
+from bench.fuzz.targets import REQUESTS, Message, request, targets
+from bench.rounds import ROOT
+
+REQUESTS_NAME = "requests"
+LOOK_EVERY = 5000
+GUIDED_SHARE = 0.1  # of the inputs: one costs atheris ten times as much
+TIME_LIMIT = 1800.0  # seconds for one guided run
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--inputs", type=positive, default=1_000_000, help="how many in all (default 1000000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the mutations (default 0)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="protocols whose name holds this text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fuzz all; status 1 if anything was raised."""
+    names = [name for name in (*targets(), REQUESTS_NAME) if args.only in name]
+    if not names:
+        print(f"no protocol is called {args.only}: there are {', '.join((*targets(), REQUESTS_NAME))}")
+        return 2
+    guides = importlib.util.find_spec("atheris") is not None
+    guided = round(args.inputs * GUIDED_SHARE) if guides else 0
+    print(f"{'':24} {'by messages':>12} {'by coverage':>12} {'seconds':>8}", flush=True)
+    total = 0
+    for name in names:
+        began = time.monotonic()
+        try:
+            mutated = _mutated(name, (args.inputs - guided) // len(names) + 1, args.seed)
+        except _Escaped as escaped:
+            progress()
+            print(f"{name}: {escaped}", file=sys.stderr)
+            raise SystemExit(1) from escaped.__cause__
+        covered = _guided(name, guided // len(names)) if guided else 0
+        progress()
+        print(f"{name:24} {mutated:12,} {covered:12,} {time.monotonic() - began:8.1f}", flush=True)
+        total += mutated + covered
+    print(f"{total:,} inputs, nothing escaped" + ("" if guides else "; by coverage none: atheris is not installed"))
+    return 0
+
+
+class _Escaped(Exception):
+    """An input made something raise. The message shows it; the cause is what was raised."""
+
+
+def _mutated(name: str, inputs: int, seed: int) -> int:
+    """Play mutations until so many inputs were taken; how many it were."""
+    taken = number = 0
+    while taken < inputs:
+        data = _conversation(name, f"{seed}/{number}")
+        try:
+            taken += play(name, data)
+        except Exception as defect:
+            raise _Escaped(f"{type(defect).__name__}: {defect}\nseed {seed}, input {number}: {data!r}") from defect
+        number += 1
+        if number % LOOK_EVERY == 0:
+            progress("fuzzing", f"{name}: {taken:,} of {inputs:,}")
+    return taken
+
+
+def _conversation(name: str, seed: str) -> list[Message]:
+    mutator = Mutator(seed)
+    return (
+        mutator.conversation(targets()[name].conversations)
+        if name in targets()
+        else [mutator.data(mutator.one_of(REQUESTS))]
+    )
+
+
+def play(name: str, data: list[Message]) -> int:
+    """Give a protocol, or whoever reads requests, an input; how many it counts as."""
+    if name == REQUESTS_NAME:
+        (raw,) = data
+        assert isinstance(raw, bytes)
+        request(raw, len(raw) // 2)
+        return 1
+    return targets()[name].play(data) or 1
+
+
+def _guided(name: str, runs: int) -> int:
+    """Have atheris look for inputs that reach new code; how many it tried."""
+    progress("fuzzing", f"{name}: {runs:,} by coverage")
+    command = [sys.executable, "-m", "bench.fuzz.guided", name, str(runs)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT)
+    if done.returncode:
+        progress()
+        print(f"{name}, by coverage:\n{done.stderr[-4000:]}", file=sys.stderr)
+        raise SystemExit(1)
+    return runs
