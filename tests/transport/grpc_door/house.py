@@ -1,0 +1,123 @@
+"""A running gRPC door, and Riva's own client in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import grpc
+import riva.client
+from prometheus_client import CollectorRegistry
+from riva.client.proto import riva_asr_pb2 as pb
+from riva.client.proto.riva_audio_pb2 import AudioEncoding
+
+from actors.speech.error_handler import ErrorHandler
+from supervisor.spec import Child
+from supervisor.tree import Supervisor
+from tests.transport.test_front_door import FakeSession, FakeSessions
+from transport.app import App
+from transport.connection import Sessions
+from transport.grpc_door import GrpcDoor
+from transport.riva.preflight import Model
+
+T = TypeVar("T")
+
+PCM = b"\x01\x00" * 160
+ENGLISH = Model(name="m", languages=frozenset({"en-us"}), streaming=True, parameters={"language_code": "en-US"})
+RIVA = "/nvidia.riva.asr.RivaSpeechRecognition"
+
+
+class House:
+    """A door in a tree of its own."""
+
+    def __init__(self, door: GrpcDoor, tree: Supervisor) -> None:
+        self.door = door
+        self.tree = tree
+
+    @property
+    def address(self) -> str:
+        host, port = self.tree.value("riva door")
+        return f"{host}:{port}"
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncGenerator[grpc.aio.Channel, None]:
+        async with grpc.aio.insecure_channel(self.address, options=[("grpc.enable_retries", 0)]) as channel:
+            yield channel
+
+    async def ask(self, use: Callable[[riva.client.ASRService], T]) -> T:
+        """What Riva's own client gets; it is synchronous."""
+
+        def work() -> T:
+            auth = riva.client.Auth(uri=self.address)
+            try:
+                return use(riva.client.ASRService(auth))
+            finally:
+                auth.channel.close()
+
+        return await anyio.to_thread.run_sync(work)
+
+    async def stream(self, chunks: Iterable[bytes], config: pb.StreamingRecognitionConfig) -> list[Any]:
+        """The results of `streaming_response_generator`."""
+
+        def use(service: riva.client.ASRService) -> list[Any]:
+            responses = service.streaming_response_generator(chunks, config)
+            return [result for response in responses for result in response.results]
+
+        return await self.ask(use)
+
+
+@asynccontextmanager
+async def opened(sessions: Sessions, errors: ErrorHandler | None = None, **options: Any) -> AsyncGenerator[House, None]:
+    async def models() -> list[Model]:
+        return [ENGLISH]
+
+    door = GrpcDoor(
+        "127.0.0.1",
+        0,
+        sessions,
+        errors or ErrorHandler(CollectorRegistry()),
+        **{"models": models, "shutdown_timeout": 2.0, **options},
+    )
+    tree = Supervisor([Child("riva door", door.serve, shutdown=5.0)])
+    with anyio.fail_after(30):
+        async with tree:
+            yield House(door, tree)
+
+
+@asynccontextmanager
+async def before(app: App) -> AsyncGenerator[House, None]:
+    """A door before the sessions of a whole server."""
+    async with opened(app.sessions, app.errors, models=app.backends.models) as house:
+        yield house
+
+
+def config(**fields: Any) -> pb.RecognitionConfig:
+    usual = {
+        "encoding": AudioEncoding.LINEAR_PCM,
+        "sample_rate_hertz": 16_000,
+        "language_code": "en-US",
+        "audio_channel_count": 1,
+        "max_alternatives": 1,
+        "enable_word_time_offsets": True,
+        "enable_automatic_punctuation": True,
+    }
+    return pb.RecognitionConfig(**(usual | fields))
+
+
+def streaming(*, interim_results: bool = True, **fields: Any) -> pb.StreamingRecognitionConfig:
+    return pb.StreamingRecognitionConfig(config=config(**fields), interim_results=interim_results)
+
+
+def first(**fields: Any) -> pb.StreamingRecognizeRequest:
+    """The first message of a stream."""
+    return pb.StreamingRecognizeRequest(streaming_config=streaming(**fields))
+
+
+def audio(pcm: bytes = PCM) -> pb.StreamingRecognizeRequest:
+    return pb.StreamingRecognizeRequest(audio_content=pcm)
+
+
+__all__ = ["FakeSession", "FakeSessions"]

@@ -1,0 +1,143 @@
+"""NVIDIA's own client before the door, scripted Rivas behind it: it never hears of what happens to them."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import riva.client
+from riva.client.proto import riva_asr_pb2 as pb
+from riva.client.proto.riva_audio_pb2 import AudioEncoding
+
+from actors.speech.ports import Tier
+from bench.riva import CodedSpeech, Ledger, Plan, ScriptedRiva
+from bench.riva.faults import At, Down, Status
+from tests.transport.grpc_door.house import before, config, streaming
+from transport.app import serving
+from transport.audio import read_wav
+from transport.client import Client, transcribe
+from transport.riva import Endpoint
+from transport.settings import Session, Settings
+
+pytestmark = pytest.mark.anyio
+
+SPEECH = CodedSpeech(words=40, utterance=8, pause=0.6)
+
+
+def endpoint(riva_: ScriptedRiva, **fields: Any) -> Endpoint:
+    return Endpoint(**({"name": "riva", "address": riva_.address, "catch_up": 20.0} | fields))
+
+
+def settings(*backends: Endpoint) -> Settings:
+    return Settings(backends=backends, session=Session(resume_window=0.1))
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "speech.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, SPEECH.rate, 0, "NONE", ""))
+        file.writeframes(b"".join(SPEECH.chunks()))
+    return path
+
+
+def read(path: Path) -> Iterator[bytes]:
+    """A file as Riva's own examples read one, its header included."""
+    with riva.client.AudioChunkFileIterator(path, 1600) as chunks:
+        yield from chunks
+
+
+def account(results: Iterable[Any]) -> Ledger:
+    ledger = Ledger(SPEECH)
+    for result in results:
+        best = result.alternatives[0]
+        starts = [word.start_time * SPEECH.rate // 1000 for word in best.words]
+        ledger.final(best.transcript, starts)
+    return ledger
+
+
+def text(results: Iterable[Any]) -> str:
+    return "".join(result.alternatives[0].transcript for result in results)
+
+
+def finals(results: Iterable[Any]) -> list[Any]:
+    return [result for result in results if result.is_final]
+
+
+async def test_a_riva_client_gets_what_a_client_of_the_native_protocol_gets(recording: Path) -> None:
+    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+        native = await transcribe(Client(app.url), read_wav(recording))
+        async with before(app) as house:
+            results = await house.stream(read(recording), streaming())
+    said = finals(results)
+    assert account(said).score().flawless
+    assert text(said).split() == native.text.split()
+    assert [segment.text for segment in native.segments] == [one.alternatives[0].transcript.strip() for one in said]
+    assert [0.0 < one.alternatives[0].confidence <= 1.0 for one in said] == [True] * len(said)
+    assert all(before.audio_processed < after.audio_processed for before, after in zip(said, said[1:], strict=False))
+    assert 0 < said[-1].audio_processed <= SPEECH.samples / SPEECH.rate
+    assert all(0.0 <= one.stability <= 1.0 for one in results)
+
+
+async def test_a_backend_that_dies_in_mid_stream_is_not_noticed(recording: Path) -> None:
+    dying = Plan(faults=(Down(at=At(position=4.0), seconds=60.0),))
+    async with ScriptedRiva(dying) as primary, ScriptedRiva() as fallback:
+        backends = (
+            endpoint(primary, name="primary"),
+            endpoint(fallback, name="fallback", tier=Tier.FALLBACK),
+        )
+        async with serving(settings(*backends), private=True) as app, before(app) as house:
+            results = await house.stream(read(recording), streaming(enable_word_time_offsets=False))
+            assert primary.report().opened == fallback.report().opened == 1
+    assert account(finals(results)).score().flawless
+    assert not any(result.alternatives[0].words for result in results)
+
+
+async def test_a_stream_that_the_backend_ends_is_replaced(recording: Path) -> None:
+    failing = Plan(faults=(Status(preset="streaming_timed_out", at=At(position=3.0), times=2),))
+    async with ScriptedRiva(failing) as backend, serving(settings(endpoint(backend)), private=True) as app:
+        async with before(app) as house:
+            results = await house.stream(read(recording), streaming(interim_results=False))
+    assert account(results).score().flawless
+    assert all(result.is_final for result in results)
+
+
+async def test_a_whole_recording_is_recognised_in_one_call(recording: Path) -> None:
+    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+        async with before(app) as house:
+            wanted = config(encoding=AudioEncoding.ENCODING_UNSPECIFIED, sample_rate_hertz=0, audio_channel_count=0)
+            response = await house.ask(lambda service: service.offline_recognize(recording.read_bytes(), wanted))
+    assert account(response.results).score().flawless
+    assert len(text(response.results).split()) == SPEECH.words  # strung together as `print_offline` does
+
+
+async def test_the_models_of_all_backends_are_told_once() -> None:
+    german = Plan(model="german", languages=("de-DE",))
+    async with ScriptedRiva() as one, ScriptedRiva() as same, ScriptedRiva(german) as other:
+        there = [endpoint(each, name=name) for name, each in zip("abc", (one, same, other), strict=True)]
+        gone = Endpoint(name="d", address="127.0.0.1:1")
+        async with serving(settings(*there, gone), private=True) as app, before(app) as house:
+            all_of_them = await house.ask(lambda service: loaded(service, ""))
+            just_one = await house.ask(lambda service: loaded(service, "german"))
+    english = ("scripted-en", {"language_code": "en-US", "type": "online", "streaming": "True"})
+    assert just_one == [("german", {"language_code": "de-DE", "type": "online", "streaming": "True"})]
+    assert all_of_them == [english, *just_one]
+
+
+def loaded(service: riva.client.ASRService, name: str) -> list[tuple[str, dict[str, str]]]:
+    told = service.stub.GetRivaSpeechRecognitionConfig(pb.RivaSpeechRecognitionConfigRequest(model_name=name))
+    return [(model.model_name, dict(model.parameters)) for model in told.model_config]
+
+
+async def test_a_language_that_nobody_has_is_refused_as_riva_does(recording: Path) -> None:
+    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+        async with before(app) as house:
+            with pytest.raises(grpc.RpcError) as failed:
+                await house.stream(read(recording), streaming(language_code="fr-FR"))
+    assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert failed.value.details() == "Language not supported (no streaming model for language 'fr-FR')"
+    assert dict(failed.value.trailing_metadata())["voxtree-code"] == "RIVA_002"

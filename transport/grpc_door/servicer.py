@@ -1,0 +1,186 @@
+"""Riva's speech recognition service, each call of it a session."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import grpc
+from riva.client.proto import riva_asr_pb2 as pb
+
+from actors.speech.error_handler import ErrorHandler
+from actors.speech.errors import GoingAway, InvalidMessage
+from actors.speech.messages import Ready, SessionEvent
+from transport.connection import Sessions
+from transport.front_door import SESSION_ID
+from transport.grpc_door.call import Call, Tell
+from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
+from transport.grpc_door.responses import Responses
+from transport.grpc_door.status import Status
+from transport.riva.preflight import Model
+from transport.wire.port import Limits
+
+SERVICE = "nvidia.riva.asr.RivaSpeechRecognition"
+NAME = "voxtree-session-id"  # metadata: of the request, what the client calls its session; of the answer, its id
+
+Models = Callable[[], Awaitable[Iterable[Model]]]
+
+
+class RivaServicer:
+    """The three calls of the service, taken as bytes: what is no message of theirs is refused like any other.
+
+    Args:
+        models: what the backends have loaded.
+        write_timeout: seconds that a client may leave a response unread.
+
+    Attributes:
+        calls: those that run.
+        limits: of a call; may be replaced, and holds from the next call on.
+    """
+
+    def __init__(
+        self, sessions: Sessions, errors: ErrorHandler, models: Models, limits: Limits, *, write_timeout: float
+    ) -> None:
+        self.calls: set[Call] = set()
+        self.limits = limits
+        self._sessions = sessions
+        self._errors = errors
+        self._models = models
+        self._write_timeout = write_timeout
+        self._draining = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a server adds to its own."""
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "StreamingRecognize": grpc.stream_stream_rpc_method_handler(
+                    self._stream, response_serializer=pb.StreamingRecognizeResponse.SerializeToString
+                ),
+                "Recognize": grpc.unary_unary_rpc_method_handler(
+                    self._recognise, response_serializer=pb.RecognizeResponse.SerializeToString
+                ),
+                "GetRivaSpeechRecognitionConfig": grpc.unary_unary_rpc_method_handler(
+                    self._config, response_serializer=pb.RivaSpeechRecognitionConfigResponse.SerializeToString
+                ),
+            },
+        )
+
+    def open(self) -> None:
+        """Take calls, again."""
+        self._draining = False
+
+    def drain(self, seconds: float) -> None:
+        """Let running calls have the words for what they said; none begins any more."""
+        self._draining = True
+        for call in tuple(self.calls):
+            call.drain(seconds)
+
+    def send_away(self) -> None:
+        """End the calls that still run; none begins any more."""
+        self._draining = True
+        for call in tuple(self.calls):
+            call.go_away()
+
+    # ---- the calls
+
+    async def _stream(self, messages: AsyncIterator[bytes], context: Any) -> None:
+        requests = Streaming(self.limits.max_chunk_bytes)
+        responses = Responses(requests)
+
+        async def tell(event: SessionEvent) -> None:
+            response = responses.streaming(event)
+            if isinstance(event, Ready):
+                await context.send_initial_metadata(_first_metadata(event, requests))
+            elif response is not None:
+                await context.write(response)
+
+        await self._converse(messages, requests, tell, context)
+        context.set_trailing_metadata(tuple(responses.gaps))
+
+    async def _recognise(self, message: bytes, context: Any) -> pb.RecognizeResponse:
+        requests = Whole()
+        responses = Responses(requests)
+        events: list[SessionEvent] = []
+
+        async def tell(event: SessionEvent) -> None:
+            events.append(event)
+            if isinstance(event, Ready):
+                await context.send_initial_metadata(_first_metadata(event, requests))
+
+        await self._converse(_once(message), requests, tell, context)
+        response = responses.offline(events)
+        context.set_trailing_metadata(tuple(responses.gaps))
+        return response
+
+    async def _config(self, message: bytes, context: Any) -> pb.RivaSpeechRecognitionConfigResponse:
+        call = self._call("")
+        try:
+            asked = parsed(pb.RivaSpeechRecognitionConfigRequest, message)
+            models = await self._models()
+        except Exception as error:  # a defect too is reported and told as one
+            await _abort(context, call.refusal(error))
+            raise
+        loaded = [model for model in models if asked.model_name in ("", model.name)]
+        return pb.RivaSpeechRecognitionConfigResponse(
+            model_config=[
+                pb.RivaSpeechRecognitionConfigResponse.Config(model_name=model.name, parameters=model.parameters)
+                for model in loaded
+            ]
+        )
+
+    # ---- what they share
+
+    async def _converse(self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, context: Any) -> None:
+        """Return when all was said; else end the call with the status that says why."""
+        named = _header(context, NAME)
+        is_named = re.fullmatch(SESSION_ID, named) is not None
+        with self._running(self._call(named if is_named else str(uuid.uuid4()))) as call:
+            if self._draining:
+                status: Status | None = call.refusal(GoingAway())
+            elif named and not is_named:
+                status = call.refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"))
+            else:
+                status = await call.run(messages, requests, tell)
+        if status is not None:
+            await _abort(context, status)
+
+    def _call(self, session_id: str) -> Call:
+        return Call(
+            session_id,
+            self._sessions,
+            self._errors,
+            idle_timeout=self.limits.idle_timeout,
+            write_timeout=self._write_timeout,
+        )
+
+    @contextmanager
+    def _running(self, call: Call) -> Iterator[Call]:
+        self.calls.add(call)
+        try:
+            yield call
+        finally:
+            self.calls.discard(call)
+
+
+def _header(context: Any, name: str) -> str:
+    """The value of the request's metadata; empty: it is not there."""
+    values = [value for key, value in context.invocation_metadata() or () if key == name]
+    return str(values[0]) if values else ""
+
+
+def _first_metadata(ready: Ready, requests: Requests) -> tuple[tuple[str, str], ...]:
+    """What a call is told first: its session's id, for whoever asks an operator, and what has no effect."""
+    ignored = (("voxtree-ignored", ",".join(requests.ignored)),) if requests.ignored else ()
+    return ((NAME, ready.session_id), *ignored)
+
+
+async def _once(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+
+
+async def _abort(context: Any, status: Status) -> None:
+    await context.abort(status.code, status.text, status.metadata)
