@@ -47,6 +47,9 @@ class Call:
     Args:
         idle_timeout: seconds without a message, while one could be taken, after which the call ends.
         write_timeout: seconds that a client may leave a response unread.
+
+    Attributes:
+        is_stuck: it was left unread for longer, so that no status can be sent either.
     """
 
     def __init__(
@@ -60,9 +63,11 @@ class Call:
         self._link: SessionLink | None = None
         self._heard_at = anyio.current_time()
         self._writing_since: float | None = None
+        self._writing: anyio.CancelScope
+        self.is_stuck = False
         self._held_up = False  # the session takes nothing just now, so the client may well be silent
         self._stopped = False  # the client sends no more
-        self._drain_seconds: float | None = None  # None: the server does not stop
+        self._draining = False
         self._ending: _Ending | None = None
         self._scope = anyio.CancelScope()
         self._tasks: TaskGroup
@@ -96,12 +101,14 @@ class Call:
             self._heard_at = now
         if self._writing_since is not None and now - self._writing_since > self._write_timeout:
             self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
+            self.is_stuck = True
+            self._writing.cancel()
         elif not self._stopped and now - self._heard_at > self._idle_timeout:
             self._refuse(ClientTimeout(f"nothing was received for {self._idle_timeout:g} s"))
 
     def drain(self, seconds: float) -> None:
         """Take no more audio; the call ends when the words for what was heard are delivered, or by then."""
-        self._drain_seconds = seconds
+        self._draining = True
         if self._link is None:
             self.go_away()
         else:
@@ -140,7 +147,7 @@ class Call:
                 self._link = await self._open(config)
                 self._tasks.start_soon(self._until_end, partial(self._write, self._link, tell))
             case Samples(pcm):
-                if self._drain_seconds is None:
+                if not self._draining:
                     await self._session().audio(pcm)
             case Finalize():
                 await self._session().finalize()
@@ -152,10 +159,7 @@ class Call:
 
     async def _open(self, config: RecognitionConfig) -> SessionLink:
         """Begin the session. Its client cannot come back to it: a Riva client knows of no tokens."""
-        link = await self._sessions.open(self.session_id, config)
-        if self._drain_seconds is not None:
-            link.drain(self._drain_seconds)
-        return link
+        return await self._sessions.open(self.session_id, config)
 
     def _session(self) -> SessionLink:
         assert self._link is not None, "requests say Open before everything else"
@@ -182,11 +186,11 @@ class Call:
                 link.acknowledge(event.seq)
 
     async def _tell(self, event: SessionEvent, tell: Tell) -> None:
+        """Give the client an event. That must not be cancelled: gRPC could not even end the call with a status then."""
         self._writing_since = anyio.current_time()
-        try:
+        with anyio.CancelScope(shield=True) as self._writing:
             await tell(event)
-        finally:
-            self._writing_since = None
+        self._writing_since = None
 
     # ---- the end
 

@@ -14,6 +14,7 @@ import msgspec
 from google.protobuf.message import DecodeError
 from riva.client.proto import riva_asr_pb2 as pb
 from riva.client.proto.riva_audio_pb2 import AudioEncoding
+from riva.client.proto.riva_common_pb2 import RequestId
 
 from actors.speech.errors import ChunkTooLarge, InvalidAudioFormat, InvalidMessage, ModelNotFound
 from actors.speech.messages import Finalize, Stop
@@ -55,7 +56,7 @@ class Requests(Protocol):
         ignored: the settings that were asked for and have no effect.
     """
 
-    request_id: pb.RequestId | None
+    request_id: RequestId | None
     ignored: tuple[str, ...]
 
     def receive(self, message: bytes) -> list[Step]:
@@ -77,7 +78,7 @@ class Streaming:
     """
 
     def __init__(self, max_chunk_bytes: int) -> None:
-        self.request_id: pb.RequestId | None = None
+        self.request_id: RequestId | None = None
         self.ignored: tuple[str, ...] = ()
         self._max_chunk_bytes = max_chunk_bytes
         self._hearing: _Hearing | None = None
@@ -119,7 +120,7 @@ class Whole:
     """The one message of a `Recognize`. See `Requests`."""
 
     def __init__(self) -> None:
-        self.request_id: pb.RequestId | None = None
+        self.request_id: RequestId | None = None
         self.ignored: tuple[str, ...] = ()
 
     def receive(self, message: bytes) -> list[Step]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -12,7 +13,7 @@ import grpc
 from riva.client.proto import riva_asr_pb2 as pb
 
 from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import GoingAway, InvalidMessage
+from actors.speech.errors import ClientDisconnected, GoingAway, InvalidMessage
 from actors.speech.messages import Ready, SessionEvent
 from transport.connection import Sessions
 from transport.front_door import SESSION_ID
@@ -94,11 +95,11 @@ class RivaServicer:
         async def tell(event: SessionEvent) -> None:
             response = responses.streaming(event)
             if isinstance(event, Ready):
-                await context.send_initial_metadata(_first_metadata(event, requests))
+                await _written(context.send_initial_metadata(_first_metadata(event, requests)))
             elif response is not None:
-                await context.write(response)
+                await _written(context.write(response))
 
-        await self._converse(messages, requests, tell, context)
+        await self._converse(_to_the_end(messages), requests, tell, context)
         context.set_trailing_metadata(tuple(responses.gaps))
 
     async def _recognise(self, message: bytes, context: Any) -> pb.RecognizeResponse:
@@ -109,7 +110,7 @@ class RivaServicer:
         async def tell(event: SessionEvent) -> None:
             events.append(event)
             if isinstance(event, Ready):
-                await context.send_initial_metadata(_first_metadata(event, requests))
+                await _written(context.send_initial_metadata(_first_metadata(event, requests)))
 
         await self._converse(_once(message), requests, tell, context)
         response = responses.offline(events)
@@ -145,6 +146,8 @@ class RivaServicer:
                 status = call.refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"))
             else:
                 status = await call.run(messages, requests, tell)
+        if call.is_stuck:
+            raise _dropped("nothing more can be said to it")
         if status is not None:
             await _abort(context, status)
 
@@ -178,9 +181,38 @@ def _first_metadata(ready: Ready, requests: Requests) -> tuple[tuple[str, str], 
     return ((NAME, ready.session_id), *ignored)
 
 
+async def _to_the_end(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The messages. Where a call breaks off they end as if its client had, and the cancellation comes in the same turn:
+    it goes first, so that nothing is made of an end that was none.
+    """
+    async for message in messages:
+        yield message
+    await asyncio.sleep(0)
+
+
 async def _once(message: bytes) -> AsyncIterator[bytes]:
     yield message
 
 
+async def _written(work: Awaitable[None]) -> None:
+    """Wait until something is written.
+
+    Raises:
+        ClientDisconnected: nobody is there to read it. It may be known before gRPC cancels the call.
+    """
+    try:
+        await work
+    except grpc.aio.InternalError as exc:
+        raise ClientDisconnected("its call has ended") from exc
+
+
 async def _abort(context: Any, status: Status) -> None:
-    await context.abort(status.code, status.text, status.metadata)
+    try:
+        await context.abort(status.code, status.text, status.metadata)
+    except grpc.aio.InternalError as exc:
+        raise _dropped("its client has gone") from exc
+
+
+def _dropped(why: str) -> asyncio.CancelledError:
+    """What makes gRPC reset a call, and keep nothing of it."""
+    return asyncio.CancelledError(why)

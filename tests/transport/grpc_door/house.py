@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,7 +18,6 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.error_handler import ErrorHandler
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
-from tests.transport.test_front_door import FakeSession, FakeSessions
 from transport.app import App
 from transport.connection import Sessions
 from transport.grpc_door import GrpcDoor
@@ -28,6 +28,35 @@ T = TypeVar("T")
 PCM = b"\x01\x00" * 160
 ENGLISH = Model(name="m", languages=frozenset({"en-us"}), streaming=True, parameters={"language_code": "en-US"})
 RIVA = "/nvidia.riva.asr.RivaSpeechRecognition"
+
+
+class Answer(NamedTuple):
+    """All that a call was answered."""
+
+    code: grpc.StatusCode
+    text: str
+    initial: dict[str, str]
+    trailing: list[tuple[str, str]]
+    responses: list[Any]
+
+    @classmethod
+    async def of(cls, call: Any) -> Answer:
+        """Read a call to its end."""
+        responses = []
+        with suppress(grpc.aio.AioRpcError):
+            while (response := await call.read()) is not grpc.aio.EOF:
+                responses.append(response)
+        code, text = await call.code(), await call.details()
+        initial, trailing = await call.initial_metadata(), await call.trailing_metadata()
+        return cls(code, text, dict(initial or ()), list(trailing or ()), responses)
+
+    @property
+    def results(self) -> list[Any]:
+        return [result for response in self.responses for result in response.results]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        return dict(self.trailing)
 
 
 class House:
@@ -46,6 +75,34 @@ class House:
     async def channel(self) -> AsyncGenerator[grpc.aio.Channel, None]:
         async with grpc.aio.insecure_channel(self.address, options=[("grpc.enable_retries", 0)]) as channel:
             yield channel
+
+    async def answers(
+        self,
+        *requests: pb.StreamingRecognizeRequest | bytes,
+        metadata: Iterable[tuple[str, str]] = (),
+        half_close: bool = True,
+    ) -> Answer:
+        """What a stream of these requests, messages or any bytes, is answered, and how it ends."""
+        async with self.stream_call(metadata) as call:
+            with suppress(asyncio.InvalidStateError):  # it was over before all was written
+                for request in requests:
+                    await call.write(request if isinstance(request, bytes) else request.SerializeToString())
+                if half_close:
+                    await call.done_writing()
+            return await Answer.of(call)
+
+    @asynccontextmanager
+    async def stream_call(self, metadata: Iterable[tuple[str, str]] = ()) -> AsyncGenerator[Any, None]:
+        """A stream, whose requests are bytes; it is cancelled at the end."""
+        async with self.channel() as channel:
+            start = channel.stream_stream(
+                f"{RIVA}/StreamingRecognize", response_deserializer=pb.StreamingRecognizeResponse.FromString
+            )
+            call = start(metadata=tuple(metadata))
+            try:
+                yield call
+            finally:
+                call.cancel()
 
     async def ask(self, use: Callable[[riva.client.ASRService], T]) -> T:
         """What Riva's own client gets; it is synchronous."""
@@ -82,7 +139,7 @@ async def opened(sessions: Sessions, errors: ErrorHandler | None = None, **optio
         **{"models": models, "shutdown_timeout": 2.0, **options},
     )
     tree = Supervisor([Child("riva door", door.serve, shutdown=5.0)])
-    with anyio.fail_after(30):
+    with anyio.fail_after(10):
         async with tree:
             yield House(door, tree)
 
@@ -118,6 +175,3 @@ def first(**fields: Any) -> pb.StreamingRecognizeRequest:
 
 def audio(pcm: bytes = PCM) -> pb.StreamingRecognizeRequest:
     return pb.StreamingRecognizeRequest(audio_content=pcm)
-
-
-__all__ = ["FakeSession", "FakeSessions"]

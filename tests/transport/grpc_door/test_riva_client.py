@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.ports import Tier
 from bench.riva import CodedSpeech, Ledger, Plan, ScriptedRiva
 from bench.riva.faults import At, Down, Status
-from tests.transport.grpc_door.house import before, config, streaming
+from tests.transport.grpc_door.house import House, before, config, streaming
 from transport.app import serving
 from transport.audio import read_wav
 from transport.client import Client, transcribe
@@ -34,6 +36,13 @@ def endpoint(riva_: ScriptedRiva, **fields: Any) -> Endpoint:
 
 def settings(*backends: Endpoint) -> Settings:
     return Settings(backends=backends, session=Session(resume_window=0.1))
+
+
+@asynccontextmanager
+async def behind(*backends: Endpoint) -> AsyncGenerator[House, None]:
+    """The door of a server with these backends."""
+    async with serving(settings(*backends), private=True) as app, before(app) as house:
+        yield house
 
 
 @pytest.fixture
@@ -78,7 +87,7 @@ async def test_a_riva_client_gets_what_a_client_of_the_native_protocol_gets(reco
     assert text(said).split() == native.text.split()
     assert [segment.text for segment in native.segments] == [one.alternatives[0].transcript.strip() for one in said]
     assert [0.0 < one.alternatives[0].confidence <= 1.0 for one in said] == [True] * len(said)
-    assert all(before.audio_processed < after.audio_processed for before, after in zip(said, said[1:], strict=False))
+    assert all(one.audio_processed < two.audio_processed for one, two in pairwise(said))
     assert 0 < said[-1].audio_processed <= SPEECH.samples / SPEECH.rate
     assert all(0.0 <= one.stability <= 1.0 for one in results)
 
@@ -86,11 +95,8 @@ async def test_a_riva_client_gets_what_a_client_of_the_native_protocol_gets(reco
 async def test_a_backend_that_dies_in_mid_stream_is_not_noticed(recording: Path) -> None:
     dying = Plan(faults=(Down(at=At(position=4.0), seconds=60.0),))
     async with ScriptedRiva(dying) as primary, ScriptedRiva() as fallback:
-        backends = (
-            endpoint(primary, name="primary"),
-            endpoint(fallback, name="fallback", tier=Tier.FALLBACK),
-        )
-        async with serving(settings(*backends), private=True) as app, before(app) as house:
+        second = endpoint(fallback, name="fallback", tier=Tier.FALLBACK)
+        async with behind(endpoint(primary, name="primary"), second) as house:
             results = await house.stream(read(recording), streaming(enable_word_time_offsets=False))
             assert primary.report().opened == fallback.report().opened == 1
     assert account(finals(results)).score().flawless
@@ -99,18 +105,16 @@ async def test_a_backend_that_dies_in_mid_stream_is_not_noticed(recording: Path)
 
 async def test_a_stream_that_the_backend_ends_is_replaced(recording: Path) -> None:
     failing = Plan(faults=(Status(preset="streaming_timed_out", at=At(position=3.0), times=2),))
-    async with ScriptedRiva(failing) as backend, serving(settings(endpoint(backend)), private=True) as app:
-        async with before(app) as house:
-            results = await house.stream(read(recording), streaming(interim_results=False))
+    async with ScriptedRiva(failing) as backend, behind(endpoint(backend)) as house:
+        results = await house.stream(read(recording), streaming(interim_results=False))
     assert account(results).score().flawless
     assert all(result.is_final for result in results)
 
 
 async def test_a_whole_recording_is_recognised_in_one_call(recording: Path) -> None:
-    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
-        async with before(app) as house:
-            wanted = config(encoding=AudioEncoding.ENCODING_UNSPECIFIED, sample_rate_hertz=0, audio_channel_count=0)
-            response = await house.ask(lambda service: service.offline_recognize(recording.read_bytes(), wanted))
+    wanted = config(encoding=AudioEncoding.ENCODING_UNSPECIFIED, sample_rate_hertz=0, audio_channel_count=0)
+    async with ScriptedRiva() as backend, behind(endpoint(backend)) as house:
+        response = await house.ask(lambda service: service.offline_recognize(recording.read_bytes(), wanted))
     assert account(response.results).score().flawless
     assert len(text(response.results).split()) == SPEECH.words  # strung together as `print_offline` does
 
@@ -120,7 +124,7 @@ async def test_the_models_of_all_backends_are_told_once() -> None:
     async with ScriptedRiva() as one, ScriptedRiva() as same, ScriptedRiva(german) as other:
         there = [endpoint(each, name=name) for name, each in zip("abc", (one, same, other), strict=True)]
         gone = Endpoint(name="d", address="127.0.0.1:1")
-        async with serving(settings(*there, gone), private=True) as app, before(app) as house:
+        async with behind(*there, gone) as house:
             all_of_them = await house.ask(lambda service: loaded(service, ""))
             just_one = await house.ask(lambda service: loaded(service, "german"))
     english = ("scripted-en", {"language_code": "en-US", "type": "online", "streaming": "True"})
@@ -134,10 +138,9 @@ def loaded(service: riva.client.ASRService, name: str) -> list[tuple[str, dict[s
 
 
 async def test_a_language_that_nobody_has_is_refused_as_riva_does(recording: Path) -> None:
-    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
-        async with before(app) as house:
-            with pytest.raises(grpc.RpcError) as failed:
-                await house.stream(read(recording), streaming(language_code="fr-FR"))
+    async with ScriptedRiva() as backend, behind(endpoint(backend)) as house:
+        with pytest.raises(grpc.RpcError) as failed:
+            await house.stream(read(recording), streaming(language_code="fr-FR"))
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert failed.value.details() == "Language not supported (no streaming model for language 'fr-FR')"
     assert dict(failed.value.trailing_metadata())["voxtree-code"] == "RIVA_002"
