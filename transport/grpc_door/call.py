@@ -10,7 +10,6 @@ from typing import NamedTuple, assert_never
 import anyio
 from anyio.abc import TaskGroup
 
-from actors.speech.catalogue import UNKNOWN
 from actors.speech.error_handler import ErrorContext, ErrorHandler
 from actors.speech.errors import (
     BY_CODE,
@@ -47,9 +46,6 @@ class Call:
     Args:
         idle_timeout: seconds without a message, while one could be taken, after which the call ends.
         write_timeout: seconds that a client may leave a response unread.
-
-    Attributes:
-        is_stuck: it was left unread for longer, so that no status can be sent either.
     """
 
     def __init__(
@@ -64,7 +60,6 @@ class Call:
         self._heard_at = anyio.current_time()
         self._writing_since: float | None = None
         self._writing: anyio.CancelScope
-        self.is_stuck = False
         self._held_up = False  # the session takes nothing just now, so the client may well be silent
         self._stopped = False  # the client sends no more
         self._draining = False
@@ -91,7 +86,7 @@ class Call:
             if self._link is not None:
                 self._link.disconnected()
             if self._ending is None:
-                self._report(ClientDisconnected("the client cancelled its call, or is gone"))
+                self._report(ClientDisconnected("it cancelled its call, or is gone"))
         assert self._ending is not None
         return self._ending.status
 
@@ -101,7 +96,6 @@ class Call:
             self._heard_at = now
         if self._writing_since is not None and now - self._writing_since > self._write_timeout:
             self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
-            self.is_stuck = True
             self._writing.cancel()
         elif not self._stopped and now - self._heard_at > self._idle_timeout:
             self._refuse(ClientTimeout(f"nothing was received for {self._idle_timeout:g} s"))
@@ -117,12 +111,6 @@ class Call:
     def go_away(self) -> None:
         """End the call because the server stops."""
         self._refuse(GoingAway())
-
-    def refusal(self, error: Exception) -> Status:
-        """Report an error, and return what to end the call with. A defect is ours to know, not the client's."""
-        spoken = error if isinstance(error, SpeechError) else UnexpectedError()
-        problem = Problem(code=spoken.code, detail=spoken.detail, retry_after=spoken.retry_after, fatal=True)
-        return status(problem, self._report(error))
 
     # ---- reading
 
@@ -171,9 +159,9 @@ class Call:
         while True:
             event = await link.next_event()
             match event:
-                case Problem():
-                    ref = self._report(BY_CODE[event.code](event.detail)) if not event.known else _new_ref()
-                    if event.fatal:
+                case Problem(known=known, fatal=fatal):
+                    ref = "" if known else self._report(BY_CODE[event.code](event.detail))
+                    if fatal:
                         self._end(_Ending(status(event, ref)))
                         return
                 case Done():
@@ -186,7 +174,10 @@ class Call:
                 link.acknowledge(event.seq)
 
     async def _tell(self, event: SessionEvent, tell: Tell) -> None:
-        """Give the client an event. That must not be cancelled: gRPC could not even end the call with a status then."""
+        """Give the client an event.
+
+        Once it has begun it is not cancelled, unless nobody reads it: gRPC could not end the call with a status then.
+        """
         self._writing_since = anyio.current_time()
         with anyio.CancelScope(shield=True) as self._writing:
             await tell(event)
@@ -202,7 +193,7 @@ class Call:
 
     def _refuse(self, error: Exception) -> None:
         if self._ending is None:
-            self._end(_Ending(self.refusal(error)))
+            self._end(_Ending(refusal(error, self._errors, self.session_id)))
 
     def _end(self, ending: _Ending) -> None:
         if self._ending is None:
@@ -210,12 +201,18 @@ class Call:
             self._scope.cancel()
 
     def _report(self, error: Exception) -> str:
-        """Tell the operator, and return what the client may quote of it."""
-        code = error.code if isinstance(error, SpeechError) else UNKNOWN.code
-        ref = _new_ref()
-        self._errors.report(error, ErrorContext(session_id=self.session_id, error_code=code, ref=ref))
-        return ref
+        return _report(error, self._errors, self.session_id)
 
 
-def _new_ref() -> str:
-    return secrets.token_hex(4)
+def refusal(error: Exception, errors: ErrorHandler, session_id: str = "") -> Status:
+    """Report an error, and return what to end its call with. Of a defect the client learns no more than that."""
+    spoken = error if isinstance(error, SpeechError) else UnexpectedError()
+    problem = Problem(code=spoken.code, detail=spoken.detail, retry_after=spoken.retry_after, fatal=True)
+    return status(problem, _report(error, errors, session_id))
+
+
+def _report(error: Exception, errors: ErrorHandler, session_id: str) -> str:
+    """Tell the operator, and return what the client may quote of it."""
+    ref = secrets.token_hex(4)
+    errors.report(error, ErrorContext(session_id=session_id, ref=ref))
+    return ref

@@ -17,7 +17,7 @@ from actors.speech.errors import ClientDisconnected, GoingAway, InvalidMessage
 from actors.speech.messages import Ready, SessionEvent
 from transport.connection import Sessions
 from transport.front_door import SESSION_ID
-from transport.grpc_door.call import Call, Tell
+from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
 from transport.grpc_door.responses import Responses
 from transport.grpc_door.status import Status
@@ -26,6 +26,7 @@ from transport.wire.port import Limits
 
 SERVICE = "nvidia.riva.asr.RivaSpeechRecognition"
 NAME = "voxtree-session-id"  # metadata: of the request, what the client calls its session; of the answer, its id
+BREAK_SECONDS = 0.005  # a few turns of the loop, which gRPC takes from a call's end to the cancellation
 
 Models = Callable[[], Awaitable[Iterable[Model]]]
 
@@ -38,14 +39,14 @@ class RivaServicer:
         write_timeout: seconds that a client may leave a response unread.
 
     Attributes:
-        calls: those that run.
+        calls: those that run, and what runs them.
         limits: of a call; may be replaced, and holds from the next call on.
     """
 
     def __init__(
         self, sessions: Sessions, errors: ErrorHandler, models: Models, limits: Limits, *, write_timeout: float
     ) -> None:
-        self.calls: set[Call] = set()
+        self.calls: dict[Call, asyncio.Task[Any] | None] = {}
         self.limits = limits
         self._sessions = sessions
         self._errors = errors
@@ -86,6 +87,11 @@ class RivaServicer:
         for call in tuple(self.calls):
             call.go_away()
 
+    async def ended(self, seconds: float) -> None:
+        """Wait until no call runs, so long at most."""
+        if tasks := [task for task in self.calls.values() if task is not None]:
+            await asyncio.wait(tasks, timeout=seconds)
+
     # ---- the calls
 
     async def _stream(self, messages: AsyncIterator[bytes], context: Any) -> None:
@@ -118,12 +124,11 @@ class RivaServicer:
         return response
 
     async def _config(self, message: bytes, context: Any) -> pb.RivaSpeechRecognitionConfigResponse:
-        call = self._call("")
         try:
             asked = parsed(pb.RivaSpeechRecognitionConfigRequest, message)
             models = await self._models()
         except Exception as error:  # a defect too is reported and told as one
-            await _abort(context, call.refusal(error))
+            await _abort(context, refusal(error, self._errors))
             raise
         loaded = [model for model in models if asked.model_name in ("", model.name)]
         return pb.RivaSpeechRecognitionConfigResponse(
@@ -137,36 +142,34 @@ class RivaServicer:
 
     async def _converse(self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, context: Any) -> None:
         """Return when all was said; else end the call with the status that says why."""
-        named = _header(context, NAME)
-        is_named = re.fullmatch(SESSION_ID, named) is not None
-        with self._running(self._call(named if is_named else str(uuid.uuid4()))) as call:
-            if self._draining:
-                status: Status | None = call.refusal(GoingAway())
-            elif named and not is_named:
-                status = call.refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"))
-            else:
-                status = await call.run(messages, requests, tell)
-        if call.is_stuck:
-            raise _dropped("nothing more can be said to it")
+        status = await self._conversation(messages, requests, tell, _header(context, NAME) or str(uuid.uuid4()))
         if status is not None:
             await _abort(context, status)
 
-    def _call(self, session_id: str) -> Call:
-        return Call(
+    async def _conversation(
+        self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, session_id: str
+    ) -> Status | None:
+        if self._draining:
+            return refusal(GoingAway(), self._errors)
+        if re.fullmatch(SESSION_ID, session_id) is None:
+            return refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"), self._errors)
+        with self._call(session_id) as call:
+            return await call.run(messages, requests, tell)
+
+    @contextmanager
+    def _call(self, session_id: str) -> Iterator[Call]:
+        call = Call(
             session_id,
             self._sessions,
             self._errors,
             idle_timeout=self.limits.idle_timeout,
             write_timeout=self._write_timeout,
         )
-
-    @contextmanager
-    def _running(self, call: Call) -> Iterator[Call]:
-        self.calls.add(call)
+        self.calls[call] = asyncio.current_task()
         try:
             yield call
         finally:
-            self.calls.discard(call)
+            del self.calls[call]
 
 
 def _header(context: Any, name: str) -> str:
@@ -182,12 +185,12 @@ def _first_metadata(ready: Ready, requests: Requests) -> tuple[tuple[str, str], 
 
 
 async def _to_the_end(messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The messages. Where a call breaks off they end as if its client had, and the cancellation comes in the same turn:
-    it goes first, so that nothing is made of an end that was none.
+    """The messages. Where a call breaks off they end as if its client had, and the cancellation comes just after it: it
+    is let go first, so that nothing is made of an end that was none.
     """
     async for message in messages:
         yield message
-    await asyncio.sleep(0)
+    await asyncio.sleep(BREAK_SECONDS)
 
 
 async def _once(message: bytes) -> AsyncIterator[bytes]:
@@ -207,12 +210,8 @@ async def _written(work: Awaitable[None]) -> None:
 
 
 async def _abort(context: Any, status: Status) -> None:
+    """End a call. Where its client reads nothing this waits until it does, or is gone: gRPC has no other way."""
     try:
         await context.abort(status.code, status.text, status.metadata)
     except grpc.aio.InternalError as exc:
-        raise _dropped("its client has gone") from exc
-
-
-def _dropped(why: str) -> asyncio.CancelledError:
-    """What makes gRPC reset a call, and keep nothing of it."""
-    return asyncio.CancelledError(why)
+        raise asyncio.CancelledError("its client has gone") from exc

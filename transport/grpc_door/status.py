@@ -49,10 +49,12 @@ class Status(NamedTuple):
 
 
 def status(problem: Problem, ref: str) -> Status:
-    """The status for a problem. `ref` is what the log has it under."""
+    """The status for a problem. `ref` is what the log has it under; empty: it is not there under any."""
     entry = CATALOGUE.get(problem.code, UNKNOWN)
     text = f"{entry.message} ({problem.detail})" if problem.detail else entry.message
-    metadata = [("voxtree-code", entry.code), ("voxtree-ref", ref)]
+    metadata = [("voxtree-code", entry.code)]
+    if ref:
+        metadata.append(("voxtree-ref", ref))
     if problem.retry_after is not None:
         metadata.append(("retry-after", str(math.ceil(problem.retry_after))))
         metadata.append(("grpc-retry-pushback-ms", str(round(problem.retry_after * 1000))))

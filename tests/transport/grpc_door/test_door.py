@@ -156,8 +156,9 @@ async def test_a_client_that_cancels_ends_its_session() -> None:
         async with house.stream_call() as call:
             await call.write(first().SerializeToString())
             session = await sessions.last()
+            session.room.clear()
             await call.write(audio().SerializeToString())
-            await session.heard(160)
+            await session.called("audio")
         await session.gone.wait()
         await asyncio.sleep(0)
         assert (house.door.calls, reported.codes, "delivered" in session.calls) == (0, ["CONN_001"], False)
@@ -307,17 +308,31 @@ async def test_a_client_that_sends_nothing_is_cut() -> None:
 
 async def test_a_client_that_reads_nothing_is_cut() -> None:
     sessions, reported = FakeSessions(), Reported()
-    async with opened(sessions, reported.handler, patience=Patience(reading=0.4)) as house:
-        async with house.stream_call() as call:
-            await call.write(first().SerializeToString())
-            session = await sessions.last()
-            for seq in range(1, 2000):
-                session.say(final(seq, "word " * 2000))
-            await session.gone.wait()
-            assert (reported.codes, house.door.calls) == (["CONN_007"], 0)
-            answer = await Answer.of(call)
-            assert 0 < len(answer.responses) < 1000
-            assert answer.code is not OK
+    patience = Patience(reading=0.4)
+    async with opened(sessions, reported.handler, patience=patience) as house, house.stream_call() as call:
+        await call.write(first().SerializeToString())
+        session = await sessions.last()
+        for seq in range(1, 2000):
+            session.say(final(seq, "word " * 2000))
+        await session.gone.wait()
+        assert (reported.codes, house.door.calls) == (["CONN_007"], 0)
+        answer = await Answer.of(call)
+        assert 0 < len(answer.responses) < 1000
+        assert (answer.code, answer.facts["voxtree-code"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "CONN_007")
+
+
+async def test_a_door_stops_in_time_though_a_client_reads_nothing() -> None:
+    sessions = FakeSessions()
+    async with opened(sessions, shutdown_timeout=0.4) as house, house.stream_call() as call:
+        await call.write(first().SerializeToString())
+        session = await sessions.last()
+        for seq in range(1, 2000):
+            session.say(final(seq, "word " * 2000))
+        await asyncio.sleep(0.2)
+        began = anyio.current_time()
+        await house.tree.terminate_child("riva door")
+        assert anyio.current_time() - began < 2.0
+        assert "disconnected" in session.calls
 
 
 # ---- stopping, and health

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import anyio
 import grpc
 import pytest
 import riva.client
@@ -18,7 +19,7 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.ports import Tier
 from bench.riva import CodedSpeech, Ledger, Plan, ScriptedRiva
 from bench.riva.faults import At, Down, Status
-from tests.transport.grpc_door.house import House, before, config, streaming
+from tests.transport.grpc_door.house import House, audio, before, config, first, streaming
 from transport.app import serving
 from transport.audio import read_wav
 from transport.client import Client, transcribe
@@ -144,3 +145,28 @@ async def test_a_language_that_nobody_has_is_refused_as_riva_does(recording: Pat
     assert failed.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert failed.value.details() == "Language not supported (no streaming model for language 'fr-FR')"
     assert dict(failed.value.trailing_metadata())["voxtree-code"] == "RIVA_002"
+
+
+async def test_a_call_that_its_client_gives_up_leaves_no_session() -> None:
+    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+        async with before(app) as house:
+            async with house.stream_call() as call:
+                await call.write(first().SerializeToString())
+                await call.write(audio(SPEECH.read(0, SPEECH.rate)).SerializeToString())
+                await call.read()
+                assert (len(app.sessions), house.door.calls) == (1, 1)
+            while app.sessions.live():  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+            assert house.door.calls == 0
+        assert backend.report().served == 0
+
+
+async def test_a_voxtree_is_a_riva_to_another_voxtree(recording: Path) -> None:
+    async with ScriptedRiva() as backend, behind(endpoint(backend)) as house:
+        inner = Endpoint(name="inner", address=house.address, catch_up=20.0)
+        async with serving(settings(inner), private=True) as outer:
+            native = await transcribe(Client(outer.url), read_wav(recording))
+    ledger = Ledger(SPEECH)
+    for word in native.words:
+        ledger.final(word.text, [word.start_ms * SPEECH.rate // 1000])
+    assert ledger.score().flawless
