@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import NamedTuple, assert_never
 
@@ -95,17 +95,19 @@ class Call:
         if self._held_up:
             self._heard_at = now
         if self._writing_since is not None and now - self._writing_since > self._write_timeout:
-            self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
             self._writing.cancel()
         elif not self._stopped and now - self._heard_at > self._idle_timeout:
             self._refuse(ClientTimeout(f"nothing was received for {self._idle_timeout:g} s"))
 
     def drain(self, seconds: float) -> None:
-        """Take no more audio; the call ends when the words for what was heard are delivered, or by then."""
-        self._draining = True
+        """Take no more audio; the call ends when the words for what was heard are delivered, or by then.
+
+        A client that has sent all it has is given the words for all of it, if there is the time.
+        """
         if self._link is None:
             self.go_away()
-        else:
+        elif not self._stopped:
+            self._draining = True
             self._link.drain(seconds)
 
     def go_away(self) -> None:
@@ -119,8 +121,9 @@ class Call:
             await self._take(requests.receive(message), tell)
         await self._take(requests.end(), tell)
 
-    async def _take(self, steps: Iterable[Step], tell: Tell) -> None:
+    async def _take(self, steps: list[Step], tell: Tell) -> None:
         """Carry steps out; meanwhile the client is not listened to."""
+        self._stopped = Stop() in steps
         self._held_up = True
         try:
             for step in steps:
@@ -140,7 +143,6 @@ class Call:
             case Finalize():
                 await self._session().finalize()
             case Stop():
-                self._stopped = True
                 await self._session().stop()
             case _:
                 assert_never(step)
@@ -177,11 +179,16 @@ class Call:
         """Give the client an event.
 
         Once it has begun it is not cancelled, unless nobody reads it: gRPC could not end the call with a status then.
+
+        Raises:
+            SlowConsumer: nobody reads it.
         """
         self._writing_since = anyio.current_time()
         with anyio.CancelScope(shield=True) as self._writing:
             await tell(event)
         self._writing_since = None
+        if self._writing.cancelled_caught:
+            raise SlowConsumer(f"nothing was read for {self._write_timeout:g} s")
 
     # ---- the end
 

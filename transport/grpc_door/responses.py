@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from riva.client.proto import riva_asr_pb2 as pb
+from riva.client.proto.riva_common_pb2 import RequestId
 
 from actors.speech.messages import Ack, Gap, Ready, SessionEvent, Transcript
 from actors.speech.ports import RecognitionConfig
@@ -40,7 +41,7 @@ class Responses:
         self._config = RecognitionConfig()  # the session's, once it is there
         self._shown = False  # an interim with words, since the last final
 
-    def streaming(self, event: SessionEvent) -> pb.StreamingRecognizeResponse | None:
+    def response(self, event: SessionEvent) -> pb.StreamingRecognizeResponse | None:
         """The response of a stream to an event; None: it is not told."""
         match event:
             case Ready(config=config):
@@ -55,19 +56,6 @@ class Responses:
             case Ack():
                 return self._response()
         return None
-
-    def offline(self, events: Iterable[SessionEvent]) -> pb.RecognizeResponse:
-        """The one response to a whole recording, from all the events: a result for each final with words."""
-        streamed = [response for event in events if (response := self.streaming(event)) is not None]
-        results = [
-            pb.SpeechRecognitionResult(
-                alternatives=final.alternatives, channel_tag=final.channel_tag, audio_processed=final.audio_processed
-            )
-            for response in streamed
-            for final in response.results
-            if final.is_final and final.alternatives[0].transcript
-        ]
-        return pb.RecognizeResponse(results=results, id=self._requests.request_id)
 
     def _response(self, *results: Any) -> pb.StreamingRecognizeResponse:
         return pb.StreamingRecognizeResponse(results=results, id=self._requests.request_id)
@@ -117,3 +105,20 @@ class Responses:
 
     def _milliseconds(self, samples: int) -> int:
         return samples * 1000 // self._config.sample_rate
+
+
+def in_one(streamed: Iterable[pb.StreamingRecognizeResponse], request_id: RequestId | None) -> pb.RecognizeResponse:
+    """The one response to a whole recording, made of a stream's: a result for each final with words."""
+    return pb.RecognizeResponse(
+        results=[
+            pb.SpeechRecognitionResult(
+                alternatives=result.alternatives,
+                channel_tag=result.channel_tag,
+                audio_processed=result.audio_processed,
+            )
+            for response in streamed
+            for result in response.results
+            if result.is_final and result.alternatives[0].transcript
+        ],
+        id=request_id,
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from riva.client.proto import riva_asr_pb2 as pb
@@ -19,7 +19,7 @@ from transport.connection import Sessions
 from transport.front_door import SESSION_ID
 from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
-from transport.grpc_door.responses import Responses
+from transport.grpc_door.responses import Responses, in_one
 from transport.grpc_door.status import Status
 from transport.riva.preflight import Model
 from transport.wire.port import Limits
@@ -29,6 +29,7 @@ NAME = "voxtree-session-id"  # metadata: of the request, what the client calls i
 BREAK_SECONDS = 0.005  # a few turns of the loop, which gRPC takes from a call's end to the cancellation
 
 Models = Callable[[], Awaitable[Iterable[Model]]]
+Write = Callable[[pb.StreamingRecognizeResponse], Awaitable[None]]
 
 
 class RivaServicer:
@@ -95,33 +96,19 @@ class RivaServicer:
     # ---- the calls
 
     async def _stream(self, messages: AsyncIterator[bytes], context: Any) -> None:
-        requests = Streaming(self.limits.max_chunk_bytes)
-        responses = Responses(requests)
-
-        async def tell(event: SessionEvent) -> None:
-            response = responses.streaming(event)
-            if isinstance(event, Ready):
-                await _written(context.send_initial_metadata(_first_metadata(event, requests)))
-            elif response is not None:
-                await _written(context.write(response))
-
-        await self._converse(_to_the_end(messages), requests, tell, context)
-        context.set_trailing_metadata(tuple(responses.gaps))
+        await self._converse(
+            _to_the_end(messages), Streaming(self.limits.max_chunk_bytes), context, write=context.write
+        )
 
     async def _recognise(self, message: bytes, context: Any) -> pb.RecognizeResponse:
         requests = Whole()
-        responses = Responses(requests)
-        events: list[SessionEvent] = []
+        said: list[pb.StreamingRecognizeResponse] = []
 
-        async def tell(event: SessionEvent) -> None:
-            events.append(event)
-            if isinstance(event, Ready):
-                await _written(context.send_initial_metadata(_first_metadata(event, requests)))
+        async def keep(response: pb.StreamingRecognizeResponse) -> None:
+            said.append(response)
 
-        await self._converse(_once(message), requests, tell, context)
-        response = responses.offline(events)
-        context.set_trailing_metadata(tuple(responses.gaps))
-        return response
+        await self._converse(_once(message), requests, context, write=keep)
+        return in_one(said, requests.request_id)
 
     async def _config(self, message: bytes, context: Any) -> pb.RivaSpeechRecognitionConfigResponse:
         try:
@@ -129,7 +116,6 @@ class RivaServicer:
             models = await self._models()
         except Exception as error:  # a defect too is reported and told as one
             await _abort(context, refusal(error, self._errors))
-            raise
         loaded = [model for model in models if asked.model_name in ("", model.name)]
         return pb.RivaSpeechRecognitionConfigResponse(
             model_config=[
@@ -140,11 +126,20 @@ class RivaServicer:
 
     # ---- what they share
 
-    async def _converse(self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, context: Any) -> None:
+    async def _converse(self, messages: AsyncIterator[bytes], requests: Requests, context: Any, write: Write) -> None:
         """Return when all was said; else end the call with the status that says why."""
+        responses = Responses(requests)
+
+        async def tell(event: SessionEvent) -> None:
+            if isinstance(event, Ready):
+                await _written(context.send_initial_metadata(_first_metadata(event, requests)))
+            if (response := responses.response(event)) is not None:
+                await _written(write(response))
+
         status = await self._conversation(messages, requests, tell, _header(context, NAME) or str(uuid.uuid4()))
         if status is not None:
-            await _abort(context, status)
+            await _abort(context, status, responses.gaps)
+        context.set_trailing_metadata(tuple(responses.gaps))
 
     async def _conversation(
         self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, session_id: str
@@ -205,13 +200,14 @@ async def _written(work: Awaitable[None]) -> None:
     """
     try:
         await work
-    except grpc.aio.InternalError as exc:
+    except grpc.aio.BaseError as exc:
         raise ClientDisconnected("its call has ended") from exc
 
 
-async def _abort(context: Any, status: Status) -> None:
+async def _abort(context: Any, status: Status, gaps: Sequence[tuple[str, str]] = ()) -> NoReturn:
     """End a call. Where its client reads nothing this waits until it does, or is gone: gRPC has no other way."""
     try:
-        await context.abort(status.code, status.text, status.metadata)
+        await context.abort(status.code, status.text, (*status.metadata, *gaps))
     except grpc.aio.InternalError as exc:
         raise asyncio.CancelledError("its client has gone") from exc
+    raise AssertionError("abort always raises")

@@ -22,7 +22,7 @@ from supervisor.errors import StartFailed
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
 from tests.transport.grpc_door.house import PCM, RIVA, Answer, audio, config, first, opened
-from tests.transport.test_front_door import FakeSessions
+from tests.transport.test_front_door import FakeSession, FakeSessions
 from transport.front_door import CannotListen, Patience
 from transport.grpc_door import GrpcDoor
 from transport.wire.port import Limits
@@ -43,6 +43,15 @@ class Reported:
     @property
     def codes(self) -> list[str]:
         return [error.error_code for error in self.errors]
+
+
+class BusySessions(FakeSessions):
+    """Their sessions take no audio until there is `room`."""
+
+    async def open(self, session_id: str, config: RecognitionConfig) -> FakeSession:
+        session = await super().open(session_id, config)
+        session.room.clear()
+        return session
 
 
 def final(seq: int, text: str, start: int = 0, end: int = 16_000, **fields: Any) -> Transcript:
@@ -131,12 +140,11 @@ async def test_what_has_no_effect_is_named() -> None:
 
 
 async def test_a_client_is_not_read_from_while_its_session_takes_no_more() -> None:
-    sessions, seconds = FakeSessions(), 100
+    sessions, seconds = BusySessions(), 100
     second = audio(b"\x01\x00" * 16_000).SerializeToString()
     async with opened(sessions) as house, house.stream_call() as call:
         await call.write(first().SerializeToString())
         session = await sessions.last()
-        session.room.clear()
 
         async def write() -> None:
             for _ in range(seconds):
@@ -151,12 +159,11 @@ async def test_a_client_is_not_read_from_while_its_session_takes_no_more() -> No
 
 
 async def test_a_client_that_cancels_ends_its_session() -> None:
-    sessions, reported = FakeSessions(), Reported()
+    sessions, reported = BusySessions(), Reported()
     async with opened(sessions, reported.handler) as house:
         async with house.stream_call() as call:
             await call.write(first().SerializeToString())
             session = await sessions.last()
-            session.room.clear()
             await call.write(audio().SerializeToString())
             await session.called("audio")
         await session.gone.wait()
@@ -165,15 +172,46 @@ async def test_a_client_that_cancels_ends_its_session() -> None:
 
 
 async def test_a_whole_recording_that_its_client_does_not_wait_for_ends_its_session() -> None:
-    sessions = FakeSessions()
+    sessions = BusySessions()
     async with opened(sessions) as house, house.channel() as channel:
         ask = channel.unary_unary(f"{RIVA}/Recognize")
         call = ask(pb.RecognizeRequest(config=config(), audio=PCM).SerializeToString())
         session = await sessions.last()
-        session.room.clear()
         await session.called("audio")
         call.cancel()
         await session.gone.wait()
+
+
+async def test_a_gap_in_a_whole_recording_is_named_and_is_no_result() -> None:
+    sessions = BusySessions()
+    async with opened(sessions) as house, house.channel() as channel:
+        ask = channel.unary_unary(f"{RIVA}/Recognize", response_deserializer=pb.RecognizeResponse.FromString)
+        request = pb.RecognizeRequest(config=config(), audio=PCM)
+        request.id.value = "r-1"
+        call = ask(request.SerializeToString())
+        session = await sessions.last()
+        session.say(Gap(seq=1, start=0, end=8_000, code="AUDIO_004"), final(2, "rest", 8_000, 16_000))
+        session.room.set()
+        response = await call
+        assert [result.alternatives[0].transcript for result in response.results] == ["rest "]
+        assert response.id.value == "r-1"
+        assert ("voxtree-gap", "0-500;AUDIO_004") in list(await call.trailing_metadata())
+        assert {"acknowledge 1", "acknowledge 2", "delivered", "disconnected"} < set(session.calls)
+
+
+async def test_calls_that_break_off_leave_nothing_behind() -> None:
+    sessions = FakeSessions()
+    async with opened(sessions) as house, house.channel() as channel:
+        before = len(asyncio.all_tasks())
+        for _ in range(20):
+            call = channel.stream_stream(f"{RIVA}/StreamingRecognize")()
+            await call.write(first().SerializeToString())
+            await call.initial_metadata()
+            call.cancel()
+        for session in sessions.opened:
+            await session.gone.wait()
+        await asyncio.sleep(0.05)
+        assert (len(sessions.opened), house.door.calls, len(asyncio.all_tasks())) == (20, 0, before)
 
 
 # ---- refusals
@@ -355,6 +393,22 @@ async def test_a_door_that_stops_lets_its_calls_finish_and_takes_no_new_ones() -
         )
         await stopping
         assert "disconnected" in session.calls
+
+
+async def test_a_client_that_has_sent_all_gets_all_its_words_from_a_door_that_stops() -> None:
+    sessions = BusySessions()
+    async with opened(sessions) as house, house.channel() as channel:
+        ask = channel.unary_unary(f"{RIVA}/Recognize", response_deserializer=pb.RecognizeResponse.FromString)
+        call = ask(pb.RecognizeRequest(config=config(), audio=PCM).SerializeToString())
+        session = await sessions.last()
+        await session.called("audio")
+        stopping = asyncio.create_task(house.tree.terminate_child("riva door"))
+        await asyncio.sleep(0.05)
+        session.say(final(1, "all of it"))
+        session.room.set()
+        assert [result.alternatives[0].transcript for result in (await call).results] == ["all of it "]
+        await stopping
+        assert "drain" not in session.calls
 
 
 async def test_a_call_that_does_not_finish_is_ended_in_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import wave
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.ports import Tier
 from bench.riva import CodedSpeech, Ledger, Plan, ScriptedRiva
 from bench.riva.faults import At, Down, Status
-from tests.transport.grpc_door.house import House, audio, before, config, first, streaming
+from tests.transport.grpc_door.house import Answer, House, audio, before, config, first, streaming
 from transport.app import serving
 from transport.audio import read_wav
 from transport.client import Client, transcribe
@@ -159,6 +160,19 @@ async def test_a_call_that_its_client_gives_up_leaves_no_session() -> None:
                 await anyio.sleep(0.01)
             assert house.door.calls == 0
         assert backend.report().served == 0
+
+
+async def test_a_door_that_stops_gives_the_words_for_what_it_heard() -> None:
+    async with ScriptedRiva() as backend, behind(endpoint(backend)) as house, house.stream_call() as call:
+        await call.write(first().SerializeToString())
+        await call.write(audio(SPEECH.read(0, 2 * SPEECH.rate)).SerializeToString())
+        await call.read()
+        stopping = asyncio.create_task(house.tree.terminate_child("riva door"))
+        answer = await Answer.of(call)
+        await stopping
+    score = account(finals(answer.results)).score(2 * SPEECH.rate)
+    assert (score.received, score.doubled, score.foreign) == (score.sent, 0, 0)
+    assert (answer.code, answer.facts["voxtree-code"]) == (grpc.StatusCode.UNAVAILABLE, "CONN_006")
 
 
 async def test_a_voxtree_is_a_riva_to_another_voxtree(recording: Path) -> None:
