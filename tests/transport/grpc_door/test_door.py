@@ -284,6 +284,22 @@ async def test_a_message_beyond_the_bound_is_not_taken_into_memory(caplog: pytes
     assert [record for record in caplog.records if record.name.startswith(("grpc", "asyncio"))] == []
 
 
+async def test_clients_that_speak_no_grpc_harm_nobody() -> None:
+    async with opened(FakeSessions()) as house:
+        for garbage in (
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 100,
+            b"\0",
+        ):
+            reader, writer = await asyncio.open_connection(*house.tree.value("riva door"))
+            writer.write(garbage)
+            writer.write_eof()
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        assert (await house.answers(first())).code is OK
+
+
 async def test_a_session_id_of_other_characters_is_refused() -> None:
     async with opened(FakeSessions()) as house:
         answer = await house.answers(first(), metadata=[("voxtree-session-id", "a/b")])
