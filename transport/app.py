@@ -49,6 +49,7 @@ from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
 from transport.tracing import Tracing
 from transport.web import site
+from transport.wire.dialects import routes
 
 _log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class App:
             self.errors,
             faults=self.faults,
             site=site() if settings.server.page else {},
+            routes=routes(settings.dialects.enabled),
             on_refused=self._observers.refused,
         )
         self.tree = Supervisor(

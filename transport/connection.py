@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol, TypeVar, assert_never
 
 import anyio
 from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed
 
-from actors.speech.catalogue import CATALOGUE, UNKNOWN
+from actors.speech.catalogue import UNKNOWN
 from actors.speech.error_handler import ErrorContext, ErrorHandler
 from actors.speech.errors import (
     BY_CODE,
@@ -22,15 +22,62 @@ from actors.speech.errors import (
     UnexpectedError,
 )
 from actors.speech.injection import Faults, Opportunity
-from actors.speech.messages import Acknowledge, Done, Finalize, Problem, Ready, Resume, SessionEvent, Stop
+from actors.speech.messages import (
+    Acknowledge,
+    Done,
+    Finalize,
+    Gap,
+    Problem,
+    Ready,
+    Resume,
+    SessionEvent,
+    Stop,
+    Transcript,
+)
 from actors.speech.ports import RecognitionConfig
+from actors.speech.signal import Signal
 from transport.audio.formats import AudioFormat
-from transport.websocket import ClientSocket
-from transport.wire.intake import Intake, Open, Refuse, Reply, Samples, Step
-from transport.wire.port import Codec, Failed, Limits, Opened, ServerEvent
+from transport.wire.intake import Intake, Open, Refuse, Samples, Step
+from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Reply, ServerEvent
 
 _T = TypeVar("_T")
-_NORMAL, _DEFECT = 1000, 1011  # close codes: everything delivered; an error whose entry names none
+_NORMAL = 1000  # close code: everything was delivered
+_IN_ORDER = (1000, 1001, 1005)  # … with which clients leave: done, going away, and none at all
+
+
+class Socket(Protocol):
+    """A client's WebSocket. What ends it raises `ConnectionClosed`, of `websockets`, whoever ended it.
+
+    Attributes:
+        explain: called when the socket ends by itself for an error; the texts it returns are sent ahead of the close.
+        heard_at: when the client last gave a sign of life, on the loop's clock.
+    """
+
+    explain: Callable[[SpeechError], Sequence[str]] | None
+    heard_at: float
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+
+    @property
+    def closed_by_both(self) -> bool:
+        """The client has answered our close: it has read everything before."""
+
+    async def recv(self) -> str | bytes:
+        """The client's next message; waits for it."""
+
+    async def send(self, message: str) -> None:
+        """Send a text message; waits while the client reads nothing."""
+
+    async def hang_up(self, code: int) -> None:
+        """Close, and wait until the client has closed too."""
+
+    def abort(self) -> None:
+        """End it at once."""
+
+    def stuck_for(self, now: float) -> float:
+        """For how many seconds the client has read nothing of what waits for it."""
 
 
 class SessionLink(Protocol):
@@ -67,8 +114,11 @@ class SessionLink(Protocol):
 class Sessions(Protocol):
     """Where sessions come from."""
 
-    async def open(self, session_id: str, config: RecognitionConfig) -> SessionLink:
+    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> SessionLink:
         """Begin a session. If the wait is cancelled, no session is left behind.
+
+        Args:
+            resumable: whether it waits for a client that was lost.
 
         Raises:
             SpeechError: there will be none: `ServerBusy` (with `retry_after`), `SessionInUse`, `GoingAway`.
@@ -102,7 +152,7 @@ class Connection:
 
     def __init__(
         self,
-        socket: ClientSocket,
+        socket: Socket,
         session_id: str,
         sessions: Sessions,
         codec: Codec,
@@ -131,6 +181,7 @@ class Connection:
         self._unconfirmed = False  # the client has resumed, and it is not known yet whether it knows
         self._draining = False
         self._drain_seconds = 0.0
+        self._news = Signal()  # the client was sent something
         self._refs: dict[str, str] = {}
         self._ending: _Ending | None = None
         self._scope = anyio.CancelScope()
@@ -152,7 +203,7 @@ class Connection:
     @property
     def unsent(self) -> int:
         """Bytes that wait to be sent."""
-        return self._socket.transport.get_write_buffer_size()
+        return self._socket.unsent
 
     def check(self, now: float) -> None:
         """End the connection if its client has sent or read nothing for too long. `now`: the loop's clock."""
@@ -179,15 +230,17 @@ class Connection:
     # ---- reading
 
     async def _read(self) -> _Ending:
+        steps = self._intake.connected()
         while True:
-            message = await self._socket.recv()
-            if self._unconfirmed:
-                self._confirm()
-            for step in self._receive(message):
+            for step in steps:
                 if isinstance(step, Samples):
                     await self._hand_over(step.pcm)
                 elif (ending := await self._carry_out(step)) is not None:
                     return ending
+            message = await self._socket.recv()
+            if self._unconfirmed:
+                self._confirm()
+            steps = self._receive(message)
 
     def _receive_by_chance(self, message: str | bytes) -> list[Step]:
         """What follows from a message, if no fault befalls it."""
@@ -195,7 +248,7 @@ class Connection:
             case None:
                 return self._intake.receive(message)
             case ClientDisconnected():
-                self._socket.transport.abort()
+                self._socket.abort()
                 return []
             case error:
                 return [Refuse(error, fatal=False)]
@@ -231,8 +284,12 @@ class Connection:
                 self._stopped = True
                 if self._link is not None:
                     await self._taken(self._link.stop())
-            case Reply(pong):
-                await self._send(pong)
+            case Reply(text):
+                await self._socket.send(text)
+            case Await(seconds):
+                with anyio.move_on_after(seconds):
+                    await self._news.wait()
+                await self._send(AnswerDue())
             case Refuse(error, fatal):
                 if fatal:
                     return self._refusal(error)
@@ -247,7 +304,8 @@ class Connection:
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
         if step.resume is None:
-            self._link = await self._taken(self._sessions.open(self.session_id, step.config))
+            resumable = self._codec.resumable
+            self._link = await self._taken(self._sessions.open(self.session_id, step.config, resumable=resumable))
         else:
             self._link = await self._taken(self._sessions.resume(self.session_id, step.resume, step.config))
             self._unconfirmed = True
@@ -263,9 +321,10 @@ class Connection:
     # ---- writing
 
     async def _write(self) -> _Ending:
-        assert self._link is not None
+        link, codec = self._link, self._codec
+        assert link is not None
         while True:
-            event = await self._link.next_event()
+            event = await link.next_event()
             match event:
                 case Ready():
                     await self._send(Opened(event, self._audio_format, self._limits))
@@ -273,16 +332,20 @@ class Connection:
                     if not event.known:
                         self._report(BY_CODE[event.code](event.detail))
                     if event.fatal:
-                        return _Ending(_close_code(event.code), event)
+                        return _Ending(codec.close_code(event.code), event)
                     await self._send(self._failed(event))
                 case Done():
                     await self._send(event)
                     return _Ending(_NORMAL, is_done=True)
                 case _:
                     await self._send(event)
+                    if not codec.resumable and isinstance(event, Transcript | Gap) and event.seq:
+                        link.acknowledge(event.seq)
+            self._news.notify()
 
     async def _send(self, event: ServerEvent) -> None:
-        await self._socket.send(self._codec.encode(event))
+        for text in self._codec.encode(event):
+            await self._socket.send(text)
 
     # ---- the end
 
@@ -290,7 +353,7 @@ class Connection:
         try:
             ending = await work()
         except ConnectionClosed as exc:
-            if self._ending is None:  # else it was told already why
+            if self._ending is None and not self._is_leave(exc):  # else it was told already why
                 self._report(ClientDisconnected(str(exc)))
             ending = _Ending(_NORMAL)
         except SpeechError as error:
@@ -298,8 +361,13 @@ class Connection:
         except Exception as defect:
             # Ours or the session's: it ends this connection, and must not end the others with it.
             self._report(defect)
-            ending = _Ending(_DEFECT, _problem(UnexpectedError(), fatal=True))
+            unexpected = _problem(UnexpectedError(), fatal=True)
+            ending = _Ending(self._codec.close_code(unexpected.code), unexpected)
         self._end(ending)
+
+    def _is_leave(self, closed: ConnectionClosed) -> bool:
+        """Whether that is how clients end a session, in protocols which know no other end."""
+        return not self._codec.resumable and closed.rcvd is not None and closed.rcvd.code in _IN_ORDER
 
     def _refuse(self, error: SpeechError) -> None:
         if self._ending is None:
@@ -307,14 +375,14 @@ class Connection:
 
     def _refusal(self, error: SpeechError) -> _Ending:
         self._report(error)
-        return _Ending(_close_code(error.code), _problem(error, fatal=True))
+        return _Ending(self._codec.close_code(error.code), _problem(error, fatal=True))
 
     def _end(self, ending: _Ending) -> None:
         if self._ending is None:
             self._ending = ending
             self._scope.cancel()
 
-    def _explain(self, error: SpeechError) -> str:
+    def _explain(self, error: SpeechError) -> Sequence[str]:
         """For a close the library has decided on: what to say first. Ends our side too."""
         self._end(_Ending(_NORMAL))
         self._report(error)
@@ -330,7 +398,7 @@ class Connection:
                 return
             if ending.is_done and self._link is not None and self._socket.closed_by_both:
                 self._link.delivered()
-        self._socket.transport.abort()
+        self._socket.abort()
 
     def _report(self, error: Exception) -> None:
         code = error.code if isinstance(error, SpeechError) else UNKNOWN.code
@@ -346,7 +414,3 @@ class Connection:
 
 def _problem(error: SpeechError, *, fatal: bool) -> Problem:
     return Problem(code=error.code, detail=error.detail, retry_after=error.retry_after, fatal=fatal)
-
-
-def _close_code(code: str) -> int:
-    return CATALOGUE.get(code, UNKNOWN).close or _DEFECT

@@ -3,6 +3,8 @@
 /transcribe/ID   a session with the client's id        /livez    200 while the process runs
 /transcribe      a session that the server names       /readyz   200 while new sessions find a place, else 503
 /                a page to speak to, and its files      /client.js   the browsers' client
+
+Other protocols have paths of their own, and one may have a port of its own: `transport.wire.dialects`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -28,14 +31,16 @@ from websockets.typing import Subprotocol
 from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
+from transport import plain_http
 from transport.connection import Connection, SessionLink, Sessions
 from transport.expected import ExpectedError
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.web import File
 from transport.websocket import ClientSocket, library_logger
-from transport.wire.port import Limits
-from transport.wire.voxtree_v1 import SUBPROTOCOL, VoxtreeV1
+from transport.wire import voxtree_v1
+from transport.wire.port import Accepted, Answer, Limits, Routes
+from transport.wire.port import Request as WireRequest
 
 __all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
 
@@ -73,6 +78,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_PATIENCE = Patience()
+NO_ROUTES = Routes()
+Connect = Callable[[WireRequest, str], Accepted | Answer]
 
 
 class Address(NamedTuple):
@@ -104,6 +111,8 @@ class FrontDoor:
         max_message_bytes: what is read of one message at most; beyond it the connection ends.
         faults: what befalls clients on purpose.
         site: files for browsers, by path.
+        routes: further protocols, by path.
+        doors: ports besides `server.port`, and what is spoken there whatever the path.
         on_refused: told why a request was refused before there was a session.
     """
 
@@ -118,6 +127,8 @@ class FrontDoor:
         max_message_bytes: int = 4 * 1024 * 1024,
         faults: Faults | None = None,
         site: Mapping[str, File] = MappingProxyType({}),
+        routes: Routes = NO_ROUTES,
+        doors: Mapping[int, Connect] = MappingProxyType({}),
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._settings = server
@@ -126,6 +137,8 @@ class FrontDoor:
         self._patience = patience
         self._faults = faults
         self._site = site
+        self._routes = routes
+        self._doors = doors
         self._on_refused = on_refused
         self._max_message_bytes = max_message_bytes
         self.adopt(server, session)
@@ -175,27 +188,32 @@ class FrontDoor:
             CannotListen: before it has started.
         """
         self._draining = False
-        server = await self._listen()
+        servers: list[Server] = []
         try:
+            for port, connect in ((self._settings.port, None), *self._doors.items()):
+                servers.append(await self._listen(port, connect))
+            self._lengthen_queues()
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch)
-                self._addresses = [Address(*sock.getsockname()[:2]) for sock in server.sockets]
+                self._addresses = [Address(*sock.getsockname()[:2]) for server in servers for sock in server.sockets]
                 task_status.started(self._addresses)
                 await task_status.stop_requested()
-                await self._drain(server)
+                await self._drain(servers)
                 tasks.cancel_scope.cancel()
         finally:
-            await self._shut(server)
+            await self._shut(servers)
 
-    async def _listen(self) -> Server:
+    async def _listen(self, port: int, connect: Connect | None) -> Server:
+        """Listen on one port. `connect`: who is asked for WebSockets there; None: who has the path."""
         settings = self._settings
         try:
             server = await websockets_serve(
                 self._on_client,
                 settings.host,
-                settings.port,
-                process_request=self._answer,
-                select_subprotocol=_choose_subprotocol,
+                port,
+                process_request=partial(self._answer, connect),
+                process_response=_complete,
+                select_subprotocol=_chosen_subprotocol,
                 compression=None,  # audio does not get smaller, and each compressor costs 100 KiB
                 server_header=None,
                 open_timeout=self._patience.handshake,
@@ -206,12 +224,11 @@ class FrontDoor:
                 write_limit=_WRITE_BYTES,
                 backlog=_AT_ONCE,
                 logger=library_logger(),
-                create_connection=ClientSocket,
+                create_connection=partial(ClientSocket, respond=self._respond),  # type: ignore[arg-type]
             )
         except OSError as exc:
-            raise CannotListen(f"cannot listen on {settings.host}:{settings.port}: {reason(exc)}") from exc
-        self._listeners = [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
-        self._lengthen_queues()
+            raise CannotListen(f"cannot listen on {settings.host}:{port}: {reason(exc)}") from exc
+        self._listeners += [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
         return server
 
     def _lengthen_queues(self) -> None:
@@ -219,20 +236,21 @@ class FrontDoor:
         for each in self._listeners:
             each.listen(_BACKLOG)
 
-    def _stop_listening(self, server: Server) -> None:
+    def _stop_listening(self, servers: Sequence[Server]) -> None:
         for each in self._listeners:
             each.close()
         self._listeners.clear()
-        server.close(close_connections=False)
+        for server in servers:
+            server.close(close_connections=False)
 
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
-        assert client.request is not None
+        assert client.accepted is not None
         connection = Connection(
             client,
-            _session_id(client.request.path) or str(uuid.uuid4()),
+            client.session_id,
             self._sessions,
-            VoxtreeV1(),
+            client.accepted.codec,
             self._limits,
             self._errors,
             close_timeout=self._patience.close,
@@ -259,43 +277,48 @@ class FrontDoor:
 
     # ---- stopping
 
-    async def _drain(self, server: Server) -> None:
+    async def _drain(self, servers: Sequence[Server]) -> None:
         self._draining = True
-        self._stop_listening(server)
+        self._stop_listening(servers)
         in_all = self._settings.shutdown_timeout
         for connection in tuple(self._connections):
             connection.drain(in_all)
         with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
-            await server.wait_closed()
+            await _closed(servers)
 
-    async def _shut(self, server: Server) -> None:
+    async def _shut(self, servers: Sequence[Server]) -> None:
         """Leave no connection behind, also when there was no time to drain."""
         self._draining = True
-        self._stop_listening(server)
+        self._stop_listening(servers)
         for connection in tuple(self._connections):
             connection.go_away()
         with anyio.move_on_after(_LAST_WORDS, shield=True):
-            await server.wait_closed()
-        for client in tuple(server.handlers):
+            await _closed(servers)
+        for client in [client for server in servers for client in server.handlers]:
             client.transport.abort()
         with anyio.move_on_after(0.1, shield=True):  # the aborted ones need no more than a turn of the loop
-            await server.wait_closed()
+            await _closed(servers)
 
     # ---- HTTP
 
-    def _answer(self, client: ServerConnection, request: Request) -> Response | None:
+    def _answer(self, connect: Connect | None, client: ServerConnection, request: Request) -> Response | None:
         """The answer to a plain request; None lets a WebSocket handshake go on."""
+        assert isinstance(client, ClientSocket)
         path = request.path.partition("?")[0]
+        wants_socket = "websocket" in ",".join(request.headers.get_all("Upgrade")).lower()
+        connect = connect or self._routes.sockets.get(path)
         if path == "/livez":
             return _health(client, HTTPStatus.OK, "alive")
         if path == "/readyz":
             return self._readiness(client)
-        if (file := self._site.get(path)) is not None:
+        if not (connect and wants_socket) and (file := self._site.get(path)) is not None:
             return _found(file, request)
-        if path != _UNNAMED and _session_id(path) is None:
+        if connect is None and (path == _UNNAMED or _session_id(path) is not None):
+            connect = voxtree_v1.connect
+        if connect is None:
             self._on_refused("path")
             return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {_HELP}\n")
-        if "websocket" not in ",".join(request.headers.get_all("Upgrade")).lower():
+        if not wants_socket:
             self._on_refused("plain_http")
             response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {_HELP}\n")
             response.headers["Upgrade"] = "websocket"
@@ -307,7 +330,30 @@ class FrontDoor:
             self._on_refused("origin")
             self._errors.report(NotAllowed(text))
             return client.respond(HTTPStatus.FORBIDDEN, f"{text}\n")
+        return self._accept(connect, client, request)
+
+    def _accept(self, connect: Connect, client: ClientSocket, request: Request) -> Response | None:
+        client.session_id = _session_id(request.path) or str(uuid.uuid4())
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
+        accepted = connect(plain_http.request(request.path, headers), client.session_id)
+        if isinstance(accepted, Answer):
+            self._on_refused("handshake")
+            return _plain(accepted)
+        client.accepted = accepted
         return None
+
+    def _respond(self, request: WireRequest) -> Answer:
+        """The answer to a POST."""
+        respond = self._routes.posts.get(request.path)
+        if respond is None:
+            self._on_refused("path")
+            body = b'{"detail": "Only GET is answered here."}'
+            return Answer(HTTPStatus.METHOD_NOT_ALLOWED, body, {"Allow": "GET"})
+        origins = request.headers.get("origin", ())
+        if not _may_connect(origins, request.headers.get("host", ()), self._settings.origins):
+            self._on_refused("origin")
+            return Answer(HTTPStatus.FORBIDDEN, b'{"detail": "This server\'s `origins` do not list that page."}')
+        return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:
         if self._sessions.ready() and not self._draining:
@@ -337,9 +383,29 @@ def _found(file: File, request: Request) -> Response:
     return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, headers, file.body)
 
 
-def _choose_subprotocol(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    # Clients may offer nothing, or a token beside the protocol, which must not be sent back.
-    return Subprotocol(SUBPROTOCOL) if SUBPROTOCOL in offered else None
+async def _closed(servers: Sequence[Server]) -> None:
+    for server in servers:
+        await server.wait_closed()
+
+
+def _plain(answer: Answer) -> Response:
+    headers = Headers({"Content-Type": "application/json", "Content-Length": str(len(answer.body))})
+    headers["Connection"] = "close"
+    headers.update(answer.headers)
+    return Response(answer.status, HTTPStatus(answer.status).phrase, headers, answer.body)
+
+
+def _chosen_subprotocol(client: ServerConnection, _: Sequence[Subprotocol]) -> Subprotocol | None:
+    assert isinstance(client, ClientSocket)
+    chosen = None if client.accepted is None else client.accepted.subprotocol
+    return None if chosen is None else Subprotocol(chosen)
+
+
+def _complete(client: ServerConnection, _: Request, response: Response) -> None:
+    """Put the accepting protocol's own headers into the response."""
+    assert isinstance(client, ClientSocket)
+    if client.accepted is not None:
+        response.headers.update(client.accepted.headers)
 
 
 def _may_connect(origins: Sequence[str], hosts: Sequence[str], allowed: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "AlertSink",
     "Alerts",
     "Cache",
+    "Dialects",
     "Embedded",
     "Inject",
     "Journal",
@@ -62,6 +63,24 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origins: tuple[str, ...] = ()
     page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+
+
+Dialect = Literal["riva", "openai", "deepgram", "vosk"]
+
+
+class Dialects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other systems' protocols, for clients that exist already.
+
+    Attributes:
+        enabled: which are spoken on `server.port`, by path: `riva` and `openai` at /v1/realtime, `deepgram` at
+            /v1/listen, `vosk` at /.
+        vosk_port: a port besides, for clients of vosk-server, which look at 2700; None: none.
+        riva_port: a port for clients of Riva itself, over gRPC, which look at 50051; None: none.
+    """
+
+    enabled: tuple[Dialect, ...] = ("riva", "openai", "deepgram", "vosk")
+    vosk_port: Port | None = None
+    riva_port: Port | None = None
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -293,6 +312,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All of it. `backends` are the Riva endpoints, `[[backends]]` in the file."""
 
     server: Server = Server()
+    dialects: Dialects = Dialects()
     session: Session = Session()
     journal: Journal = Journal()
     backends: tuple[Endpoint, ...] = ()

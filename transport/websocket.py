@@ -1,8 +1,8 @@
 """The one place that leans on the inside of the `websockets` library (15.0): what its public API leaves out.
 
 The JSON error that goes ahead of every close, also of those the library itself decides on (a message too big,
-text that is not UTF-8, a broken frame); plain HTTP/1.0, as load balancers send it; no tracebacks in the log
-for what any port scanner does; and how much the kernel reads and holds.
+text that is not UTF-8, a broken frame); plain HTTP/1.0, as load balancers send it, and POST; no tracebacks in the
+log for what any port scanner does; and how much the kernel reads and holds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +28,9 @@ from websockets.protocol import OPEN, Event
 from websockets.server import ServerProtocol
 
 from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
+from transport import plain_http
+from transport.plain_http import RequestReader, RequestRefused
+from transport.wire.port import Accepted, Answer, Request
 
 _READ_BYTES = 64 * 1024  # asyncio's own 256 KiB cost a third more per frame: each read allocates its whole buffer
 # Transcripts are some KB a second at most. Left to itself, the kernel would hold megabytes of them for a client that
@@ -69,15 +72,25 @@ class SafeToAbort(Connection):
 class ClientSocket(SafeToAbort, ServerConnection):
     """One client's WebSocket, from its first byte.
 
+    Args:
+        respond: has the answer to a POST.
+
     Attributes:
-        explain: called when the library ends the connection by itself; the text it returns is sent ahead of
+        accepted: how its client is spoken to, and session_id: for which session; None and empty: nobody has decided.
+        explain: called when the library ends the connection by itself; the texts it returns are sent ahead of
             the close. Without it nothing is.
         heard_at: when the last frame of any kind arrived, on the loop's clock.
     """
 
-    def __init__(self, protocol: ServerProtocol, server: Server, **options: Any) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, server: Server, *, respond: Callable[[Request], Answer], **options: Any
+    ) -> None:
         super().__init__(protocol, server, **options)
-        self.explain: Callable[[SpeechError], str] | None = None
+        self.accepted: Accepted | None = None
+        self.session_id = ""
+        self.explain: Callable[[SpeechError], Sequence[str]] | None = None
+        self._respond = respond
+        self._reader: RequestReader | None = None  # of a POST
         self.heard_at = self.loop.time()
         self._stuck_since: float | None = None  # None: there is room in the write buffer
         self._unread = 0  # bytes that wait for the client since then
@@ -97,6 +110,15 @@ class ClientSocket(SafeToAbort, ServerConnection):
         if unread < self._unread:
             self._unread, self._stuck_since = unread, now
         return now - self._stuck_since
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """End it at once."""
+        self.transport.abort()
 
     @property
     def closed_by_both(self) -> bool:
@@ -121,7 +143,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
     def _fail_explained(self, code: int, reason: str = "") -> None:
         failure = _FAILURES.get(code)
         if failure is not None and self.explain is not None and self.protocol.state is OPEN:
-            self.protocol.send_text(self.explain(failure(reason)).encode())
+            for text in self.explain(failure(reason)):
+                self.protocol.send_text(text.encode())
         self._fail(code, reason)
 
     # ---- asyncio's callbacks
@@ -135,7 +158,9 @@ class ClientSocket(SafeToAbort, ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """The client's next bytes."""
-        if self._request_line is not None:
+        if self._reader is not None:
+            data = self._read_post(self._reader, data)
+        elif self._request_line is not None:
             data = self._read_request_line(self._request_line + data)
         if data:
             super().data_received(data)
@@ -181,14 +206,27 @@ class ClientSocket(SafeToAbort, ServerConnection):
         words = line.split(b" ")
         if not complete or len(words) != 3 or words[2] not in _VERSIONS:
             return self._refuse(http.HTTPStatus.BAD_REQUEST, "This is a WebSocket server, and that was not HTTP.")
+        if words[0] == b"POST":
+            self._reader = RequestReader()
+            return self._read_post(self._reader, data)
         if words[0] != b"GET":
-            return self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, "Only GET is answered here.")
+            return self._refuse(http.HTTPStatus.METHOD_NOT_ALLOWED, "Only GET and POST are answered here.")
         return b"GET " + words[1] + b" HTTP/1.1\r\n" + rest
+
+    def _read_post(self, reader: RequestReader, data: bytes) -> bytes:
+        try:
+            request = reader.feed(data)
+        except RequestRefused as refused:
+            return self._refuse(refused.status, str(refused))
+        if request is not None and not self.transport.is_closing():
+            self.transport.write(plain_http.response(self._respond(request)))
+            self.transport.close()
+        return b""
 
     def _refuse(self, status: http.HTTPStatus, text: str) -> bytes:
         response = self.protocol.reject(status, text + "\n")
         if status is http.HTTPStatus.METHOD_NOT_ALLOWED:
-            response.headers["Allow"] = "GET"
+            response.headers["Allow"] = "GET, POST"
         self.transport.write(response.serialize())
         self.transport.close()
         return b""

@@ -125,8 +125,11 @@ class Sessions:
         """True while a new session would find a place."""
         return len(self._live.keys() | self._arriving) < self.limit
 
-    async def open(self, session_id: str, config: RecognitionConfig) -> Link:
+    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> Link:
         """Begin a session; its first event is `Ready`.
+
+        Args:
+            resumable: whether it waits for a client that was lost. Otherwise it ends with its client.
 
         Raises:
             SessionInUse: a session of this id is connected.
@@ -142,7 +145,8 @@ class Sessions:
                 raise SessionInUse()
             if left is not None:
                 await left.give_up()
-            return await self._start(session_id, config, Origin(epoch=epoch), token)
+            window = self._window if resumable else 0.0
+            return await self._start(session_id, config, Origin(epoch=epoch), token, window=window)
 
     async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> Link:
         """Go on with a session; its first event is `Ready`, then comes what the client has missed.
@@ -219,8 +223,10 @@ class Sessions:
         origin: Origin,
         token: str,
         missed: Iterable[SessionEvent] | None = None,
+        *,
+        window: float | None = None,
     ) -> Link:
-        session = self._live[session_id] = Session(self._record(session_id, config, origin))
+        session = self._live[session_id] = Session(self._record(session_id, config, origin, window))
         record, number, client = session.record, next(_numbers), Client(token)
         record.client = number
         record.clients[number] = client
@@ -255,7 +261,9 @@ class Sessions:
             on_delivered=lambda: self._keeping.forget(record.session_id, record.epoch),
         )
 
-    def _record(self, session_id: str, config: RecognitionConfig, origin: Origin) -> SessionRecord:
+    def _record(
+        self, session_id: str, config: RecognitionConfig, origin: Origin, window: float | None = None
+    ) -> SessionRecord:
         return SessionRecord(
             session_id,
             config,
@@ -264,7 +272,7 @@ class Sessions:
             spool_dir=self._spool_dir,
             cache=self._cache,
             origin=origin,
-            window=self._window,
+            window=self._window if window is None else window,
             keeps_words=self._keeping.keeps_words,
             listener=self._report,
         )

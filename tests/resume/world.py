@@ -20,8 +20,8 @@ from transport.audio.formats import AudioFormat
 from transport.client import events
 from transport.client.core import ClientCore, Connect, Deliver, Finish, HangUp, State
 from transport.client.errors import ConnectionLost, ResumeFailed, SessionFailed, TakenOver
-from transport.wire.intake import Intake, Open, Refuse, Reply, Samples
-from transport.wire.port import Failed, Limits, Opened
+from transport.wire.intake import Intake, Open, Refuse, Samples
+from transport.wire.port import Failed, Limits, Opened, Reply
 from transport.wire.voxtree_v1 import VoxtreeV1
 from transport.wire.voxtree_v1_schema import ServerMessage, StartConfig
 
@@ -113,8 +113,8 @@ class Connection:
                 self.link.finalize()
             case Stop() if self.link is not None:
                 self.link.stop()
-            case Reply(pong):
-                self._write(pong)
+            case Reply(text):
+                self._send(text)
             case Refuse(error, _):
                 raise AssertionError(error)
             case _:
@@ -163,7 +163,10 @@ class Connection:
             self.server_closes()
 
     def _write(self, event: object) -> None:
-        text = self._codec.encode(event)  # type: ignore[arg-type]
+        for text in self._codec.encode(event):  # type: ignore[arg-type]
+            self._send(text)
+
+    def _send(self, text: str) -> None:
         if not self.cut and self.client_open:
             self.down.append(text)
 

@@ -119,7 +119,7 @@ class FakeSessions:
         self.is_ready = True
         self.arrived = asyncio.Condition()
 
-    async def open(self, session_id: str, config: RecognitionConfig) -> FakeSession:
+    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> FakeSession:
         if self.refusal is not None:
             raise self.refusal
         async with self.arrived:
@@ -721,7 +721,11 @@ def _answer(response: bytes) -> tuple[int, bytes]:
         (b"GET /readyz?verbose HTTP/1.0\r\n\r\n", 200, b'{"status": "ready"}\n'),
         (b"GET /transcribe/s HTTP/1.1\r\nHost: x\r\n\r\n", 426, b"This address speaks WebSocket only."),
         (b"GET /metrics HTTP/1.0\r\n\r\n", 404, b"There is nothing at this address."),
-        (b"POST /transcribe HTTP/1.1\r\nContent-Length: 0\r\n\r\n", 405, b"Only GET is answered here."),
+        (
+            b"POST /transcribe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            405,
+            b'{"detail": "Only GET is answered here."}',
+        ),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400, b"This is a WebSocket server"),
         (b"\x00" * 9000, 400, b"This is a WebSocket server"),
         (b"HELO mail.example.com\r\n", 400, b"This is a WebSocket server"),

@@ -8,16 +8,22 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from transport.websocket import ClientSocket
+from transport.wire.port import Answer, Request
 
 pytestmark = pytest.mark.anyio
 
 MESSAGE = "x" * 500
 WRITE_LIMIT = 16 * 1024
+
+
+def unasked(request: Request) -> Answer:
+    raise AssertionError(f"nobody posts here: {request}")
 
 
 class Told:
@@ -58,7 +64,9 @@ async def told() -> AsyncIterator[Told]:
         server.transport.abort()
 
     options = {"compression": None, "write_limit": WRITE_LIMIT, "ping_interval": None}
-    async with serve(handle, "127.0.0.1", 0, create_connection=ClientSocket, **options) as listener:
+    async with serve(
+        handle, "127.0.0.1", 0, create_connection=partial(ClientSocket, respond=unasked), **options
+    ) as listener:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)

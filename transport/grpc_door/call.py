@@ -148,8 +148,8 @@ class Call:
                 assert_never(step)
 
     async def _open(self, config: RecognitionConfig) -> SessionLink:
-        """Begin the session. Its client cannot come back to it: a Riva client knows of no tokens."""
-        return await self._sessions.open(self.session_id, config)
+        """Begin the session. It ends with its call: a Riva client could not come back to it."""
+        return await self._sessions.open(self.session_id, config, resumable=False)
 
     def _session(self) -> SessionLink:
         assert self._link is not None, "requests say Open before everything else"

@@ -1,23 +1,32 @@
 """Wire protocols: sans-I/O codecs on one port, and the intake that makes steps of a client's messages."""
 
-from transport.wire.intake import Intake, Open, Refuse, Reply, Samples, Step
+from transport.wire.intake import Intake, Open, Refuse, Samples, Step
 from transport.wire.port import (
+    Accepted,
+    Answer,
+    AnswerDue,
     AudioBytes,
+    Await,
     Bad,
     ClientEvent,
     Codec,
     Failed,
     Limits,
     Opened,
-    Ping,
-    Pong,
+    Reply,
+    Request,
+    Routes,
     ServerEvent,
     Start,
 )
 from transport.wire.voxtree_v1 import VoxtreeV1
 
 __all__ = [
+    "Accepted",
+    "Answer",
+    "AnswerDue",
     "AudioBytes",
+    "Await",
     "Bad",
     "ClientEvent",
     "Codec",
@@ -26,10 +35,10 @@ __all__ = [
     "Limits",
     "Open",
     "Opened",
-    "Ping",
-    "Pong",
     "Refuse",
     "Reply",
+    "Request",
+    "Routes",
     "Samples",
     "ServerEvent",
     "Start",

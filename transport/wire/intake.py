@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import assert_never
 
@@ -14,7 +14,7 @@ from actors.speech.messages import Acknowledge, Finalize, Resume, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat
 from transport.audio.stream import AudioStream
-from transport.wire.port import AudioBytes, Bad, Codec, Limits, Ping, Pong, Start
+from transport.wire.port import AudioBytes, Await, Bad, ClientEvent, Codec, Limits, Reply, Start
 
 MAX_STRIKES = 5  # enough for a developer to see what is wrong, too few to be a way to keep us busy
 
@@ -33,12 +33,6 @@ class Samples(msgspec.Struct, frozen=True, gc=False):
     pcm: bytes
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """Answer at once."""
-
-    pong: Pong
-
-
 class Refuse(msgspec.Struct, frozen=True):
     """Tell the client what was wrong with its message; `fatal`: and end the connection."""
 
@@ -46,7 +40,7 @@ class Refuse(msgspec.Struct, frozen=True):
     fatal: bool
 
 
-Step = Open | Samples | Acknowledge | Finalize | Stop | Reply | Refuse
+Step = Open | Samples | Acknowledge | Finalize | Stop | Reply | Await | Refuse
 
 
 class _Phase(Enum):
@@ -70,13 +64,25 @@ class Intake:
         self._limits = limits
         self._mishap = mishap
         self._phase = _Phase.FRESH
+        self._config = RecognitionConfig()  # but for the rate, what a session gets that its audio begins
         self._audio = AudioStream()
         self._strikes = 0
         self._told_late = False
 
+    def connected(self) -> list[Step]:
+        """The steps for a client that has just connected."""
+        return self._on_all(self._codec.connected())
+
     def receive(self, message: str | bytes) -> list[Step]:
         """The steps for one message, in order. Never raises: what is wrong with it is a `Refuse`."""
-        event = self._codec.decode(message)
+        return self._on_all(self._codec.decode(message))
+
+    def _on_all(self, events: Sequence[ClientEvent]) -> list[Step]:
+        if len(events) == 1:
+            return self._on(events[0])
+        return [step for event in events for step in self._on(event)]
+
+    def _on(self, event: ClientEvent) -> list[Step]:
         if isinstance(event, AudioBytes):
             return self._on_audio(event.data)
         match event:
@@ -86,8 +92,8 @@ class Intake:
                 return [event] if self._phase is _Phase.OPEN else []
             case Stop():
                 return self._on_stop()
-            case Ping(t):
-                return [Reply(Pong(t))]
+            case Reply() | Await():
+                return [event]
             case Bad(error):
                 return [self._refusal(error)]
             case _:
@@ -96,6 +102,9 @@ class Intake:
     def _on_start(self, start: Start) -> list[Step]:
         if self._phase is not _Phase.FRESH:
             return [self._refusal(InvalidMessage("start: the session has already begun"))]
+        if start.audio is None:
+            self._config = start.config
+            return []
         self._phase = _Phase.OPEN
         given = start.audio.sample_rate is not None
         self._audio = AudioStream(start.audio, fixed_rate=None if given else start.config.sample_rate)
@@ -145,7 +154,7 @@ class Intake:
             return []
         self._phase = _Phase.OPEN
         audio = self._audio.format or AudioFormat()
-        return [Open(RecognitionConfig(sample_rate=audio.sample_rate), audio)]
+        return [Open(msgspec.structs.replace(self._config, sample_rate=audio.sample_rate), audio)]
 
     def _refusal(self, error: SpeechError) -> Refuse:
         if isinstance(error, InvalidMessage):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
+from actors.speech.catalogue import CATALOGUE, UNKNOWN
 from actors.speech.errors import SpeechError
 from actors.speech.messages import (
     Ack,
@@ -29,10 +31,13 @@ from transport.audio.formats import AudioFormat, DeclaredFormat
 
 
 class Start(msgspec.Struct, frozen=True):
-    """How the client wants its session. `audio` tells what was given from what was left open."""
+    """How the client wants its session. `audio` tells what was given from what was left open.
+
+    Without `audio` the session begins when its first audio has told the format, in a file's header or by having none.
+    """
 
     config: RecognitionConfig = RecognitionConfig()
-    audio: DeclaredFormat = DeclaredFormat()
+    audio: DeclaredFormat | None = DeclaredFormat()
     resume: Resume | None = None
 
 
@@ -42,10 +47,16 @@ class AudioBytes(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Ping(msgspec.Struct, frozen=True):
-    """The client wants a `Pong` with the same `t`."""
+class Reply(msgspec.Struct, frozen=True):
+    """The codec itself has the answer: a text message, to be sent at once."""
 
-    t: int | float | str | None = None
+    text: str
+
+
+class Await(msgspec.Struct, frozen=True):
+    """The client says nothing more until it is answered: by `AnswerDue`, after so many seconds or the next event."""
+
+    seconds: float
 
 
 class Bad(msgspec.Struct, frozen=True):
@@ -54,7 +65,7 @@ class Bad(msgspec.Struct, frozen=True):
     error: SpeechError
 
 
-ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Ping | Bad
+ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Reply | Await | Bad
 
 # ---- what a client is told
 
@@ -82,26 +93,87 @@ class Failed(msgspec.Struct, frozen=True):
     ref: str
 
 
-class Pong(msgspec.Struct, frozen=True):
-    """The answer to `Ping`."""
-
-    t: int | float | str | None = None
+class AnswerDue(msgspec.Struct, frozen=True):
+    """The time of an `Await` is over."""
 
 
-ServerEvent = Opened | Transcript | Recalled | Gap | Ack | Status | GoAway | Failed | Done | Pong
+Told = Opened | Transcript | Recalled | Gap | Ack | Status | GoAway | Failed | Done
+ServerEvent = Told | AnswerDue
 
 
 class Codec(Protocol):
     """One wire protocol on one connection.
 
     Attributes:
-        subprotocol: its WebSocket subprotocol.
+        resumable: a client that was lost may come back to its session, and says which finals it has. Otherwise the
+            session ends with the connection, and what was sent counts as received.
     """
 
-    subprotocol: str
+    resumable: bool
 
-    def decode(self, message: str | bytes) -> ClientEvent:
+    def connected(self) -> Sequence[ClientEvent]:
+        """What follows from the client's being there, before it has said anything."""
+
+    def decode(self, message: str | bytes) -> Sequence[ClientEvent]:
         """What a text (`str`) or binary message means. Never raises: what makes no sense is a `Bad`."""
 
-    def encode(self, event: ServerEvent) -> str:
-        """The text message that says `event`. Times are in the rate of the `Opened` encoded before."""
+    def encode(self, event: ServerEvent) -> Sequence[str]:
+        """The text messages that say `event`; none if the protocol cannot.
+
+        Positions are in samples of the rate in the `Opened` that was encoded before.
+        """
+
+    def close_code(self, code: str) -> int:
+        """With which WebSocket close code a connection ends for an error of this code."""
+
+
+_DEFECT = 1011  # close code of an error whose entry names none
+
+
+def catalogue_close(code: str) -> int:
+    """The close code that the catalogue has for an error."""
+    return CATALOGUE.get(code, UNKNOWN).close or _DEFECT
+
+
+# ---- how a client comes
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """An HTTP request, for a WebSocket or by POST. Names in `headers` are in small letters; `path` has no query."""
+
+    path: str
+    query: Mapping[str, Sequence[str]] = {}
+    headers: Mapping[str, Sequence[str]] = {}
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """All values of a header as one, comma-separated; empty if there is none."""
+        return ", ".join(self.headers.get(name, ()))
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """The WebSocket subprotocols that are offered."""
+        return [each for part in self.header("sec-websocket-protocol").split(",") if (each := part.strip())]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """The client gets its WebSocket, spoken to by `codec`; the response names the subprotocol and has these headers."""
+
+    codec: Codec
+    subprotocol: str | None = None
+    headers: Mapping[str, str] = {}
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response with JSON in it: to a POST, or the refusal of a WebSocket."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """Which protocols are spoken at which paths: who is asked for WebSockets (with the session's id), and for POSTs."""
+
+    sockets: Mapping[str, Callable[[Request, str], Accepted | Answer]] = {}
+    posts: Mapping[str, Callable[[Request], Answer]] = {}

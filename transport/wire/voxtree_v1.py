@@ -6,6 +6,7 @@ On the wire positions are samples, and times are milliseconds and named `_ms`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import assert_never
 
 import msgspec
@@ -34,7 +35,21 @@ from actors.speech.messages import (
 )
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import ENCODINGS, DeclaredFormat, Encoding, require_supported
-from transport.wire.port import AudioBytes, Bad, ClientEvent, Failed, Opened, Ping, Pong, ServerEvent, Start
+from transport.wire.port import (
+    Accepted,
+    AnswerDue,
+    AudioBytes,
+    Bad,
+    ClientEvent,
+    Failed,
+    Opened,
+    Reply,
+    Request,
+    ServerEvent,
+    Start,
+    Told,
+    catalogue_close,
+)
 from transport.wire.voxtree_v1_schema import (
     CLIENT_EVENTS,
     AckMessage,
@@ -69,35 +84,51 @@ _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
 
 
+def connect(request: Request, session_id: str) -> Accepted:
+    """Who speaks to a client that wants `voxtree.v1`, as `transport.wire.port.Routes` has it."""
+    # Clients may offer nothing, or a token beside the protocol, which must not be sent back.
+    return Accepted(VoxtreeV1(), SUBPROTOCOL if SUBPROTOCOL in request.subprotocols else None)
+
+
 class VoxtreeV1:
     """The codec of `voxtree.v1` for one connection. See `transport.wire.port.Codec`."""
 
-    subprotocol = SUBPROTOCOL
+    resumable = True
 
     def __init__(self) -> None:
         self._config = RecognitionConfig()
 
-    def decode(self, message: str | bytes) -> ClientEvent:
+    def connected(self) -> Sequence[ClientEvent]:
+        """See `Codec.connected`."""
+        return ()
+
+    def decode(self, message: str | bytes) -> Sequence[ClientEvent]:
         """See `Codec.decode`."""
         if isinstance(message, bytes):
-            return AudioBytes(message)
+            return (AudioBytes(message),)
         try:
-            return _meant(_read(message))
+            return (_meant(_read(message)),)
         except SpeechError as error:
-            return Bad(error)
+            return (Bad(error),)
         except (
             ValueError,
             RecursionError,
         ) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            return Bad(_explained(message, exc))
+            return (Bad(_explained(message, exc)),)
 
-    def encode(self, event: ServerEvent) -> str:
+    def encode(self, event: ServerEvent) -> Sequence[str]:
         """See `Codec.encode`."""
         if isinstance(event, Opened):
             self._config = event.ready.config
-        return _write(self._on_wire(event)).decode()
+        if isinstance(event, AnswerDue):  # nobody waits for an answer here
+            return ()
+        return (_write(self._on_wire(event)).decode(),)
 
-    def _on_wire(self, event: ServerEvent) -> ServerMessage:
+    def close_code(self, code: str) -> int:
+        """See `Codec.close_code`."""
+        return catalogue_close(code)
+
+    def _on_wire(self, event: Told) -> ServerMessage:
         match event:
             case Transcript():
                 return self._transcript(event)
@@ -117,8 +148,6 @@ class VoxtreeV1:
                 return _ready(event)
             case Done():
                 return DoneMessage(position=event.position, seq=event.seq)
-            case Pong(t):
-                return PongMessage(t)
             case _:
                 assert_never(event)
 
@@ -164,7 +193,7 @@ def _meant(message: ClientMessage) -> ClientEvent:
         case StopMessage():
             return Stop()
         case PingMessage(t):
-            return Ping(t)
+            return Reply(_write(PongMessage(t)).decode())
         case _:
             assert_never(message)
 

@@ -19,6 +19,7 @@ from actors.speech.error_handler import ErrorHandler
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
 from transport.app import App
+from transport.backends import LAST_REPORTS
 from transport.connection import Sessions
 from transport.grpc_door import GrpcDoor
 from transport.riva.preflight import Model
@@ -116,12 +117,16 @@ class House:
 
         return await anyio.to_thread.run_sync(work)
 
-    async def stream(self, chunks: Iterable[bytes], config: pb.StreamingRecognitionConfig) -> list[Any]:
-        """The results of `streaming_response_generator`."""
+    async def stream(
+        self, chunks: Iterable[bytes], config: pb.StreamingRecognitionConfig, into: list[Any] | None = None
+    ) -> list[Any]:
+        """The results of `streaming_response_generator`. `into`: where to put them as they come."""
+        results: list[Any] = [] if into is None else into
 
         def use(service: riva.client.ASRService) -> list[Any]:
-            responses = service.streaming_response_generator(chunks, config)
-            return [result for response in responses for result in response.results]
+            for response in service.streaming_response_generator(chunks, config):
+                results.extend(response.results)
+            return results
 
         return await self.ask(use)
 
@@ -142,6 +147,7 @@ async def opened(sessions: Sessions, errors: ErrorHandler | None = None, **optio
     with anyio.fail_after(10):
         async with tree:
             yield House(door, tree)
+        await anyio.sleep(LAST_REPORTS)
 
 
 @asynccontextmanager

@@ -48,8 +48,8 @@ class Reported:
 class BusySessions(FakeSessions):
     """Their sessions take no audio until there is `room`."""
 
-    async def open(self, session_id: str, config: RecognitionConfig) -> FakeSession:
-        session = await super().open(session_id, config)
+    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> FakeSession:
+        session = await super().open(session_id, config, resumable=resumable)
         session.room.clear()
         return session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import wave
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -20,12 +21,13 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.ports import Tier
 from bench.riva import CodedSpeech, Ledger, Plan, ScriptedRiva
 from bench.riva.faults import At, Down, Status
+from tests.transport.dialects.stage import Stage, stage
 from tests.transport.grpc_door.house import Answer, House, audio, before, config, first, streaming
 from transport.app import serving
 from transport.audio import read_wav
 from transport.client import Client, transcribe
 from transport.riva import Endpoint
-from transport.settings import Session, Settings
+from transport.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -36,14 +38,10 @@ def endpoint(riva_: ScriptedRiva, **fields: Any) -> Endpoint:
     return Endpoint(**({"name": "riva", "address": riva_.address, "catch_up": 20.0} | fields))
 
 
-def settings(*backends: Endpoint) -> Settings:
-    return Settings(backends=backends, session=Session(resume_window=0.1))
-
-
 @asynccontextmanager
 async def behind(*backends: Endpoint) -> AsyncGenerator[House, None]:
     """The door of a server with these backends."""
-    async with serving(settings(*backends), private=True) as app, before(app) as house:
+    async with serving(Settings(backends=backends), private=True) as app, before(app) as house:
         yield house
 
 
@@ -80,7 +78,7 @@ def finals(results: Iterable[Any]) -> list[Any]:
 
 
 async def test_a_riva_client_gets_what_a_client_of_the_native_protocol_gets(recording: Path) -> None:
-    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+    async with ScriptedRiva() as backend, serving(Settings(backends=(endpoint(backend),)), private=True) as app:
         native = await transcribe(Client(app.url), read_wav(recording))
         async with before(app) as house:
             results = await house.stream(read(recording), streaming())
@@ -103,6 +101,29 @@ async def test_a_backend_that_dies_in_mid_stream_is_not_noticed(recording: Path)
             assert primary.report().opened == fallback.report().opened == 1
     assert account(finals(results)).score().flawless
     assert not any(result.alternatives[0].words for result in results)
+
+
+async def test_a_backend_process_that_is_killed_in_mid_stream_costs_no_word(recording: Path) -> None:
+    killed, results = threading.Event(), list[Any]()
+
+    def chunks() -> Iterator[bytes]:
+        first_half = recording.stat().st_size // 2
+        for chunk in read(recording):
+            yield chunk
+            first_half -= len(chunk)
+            if first_half <= 0:
+                killed.wait(10)
+
+    async def kill(server: Stage) -> None:
+        await server.kill_when(lambda: bool(finals(results)))
+        killed.set()
+
+    async with stage() as server, before(server.app) as house, anyio.create_task_group() as tasks:
+        tasks.start_soon(kill, server)
+        await house.stream(chunks(), streaming(), into=results)
+        lost = {"error_code": "RIVA_005", "severity": "ERROR"}
+        assert server.app.registry.get_sample_value("transcription_errors_total", lost) == 1
+    assert account(finals(results)).score().flawless
 
 
 async def test_a_stream_that_the_backend_ends_is_replaced(recording: Path) -> None:
@@ -149,7 +170,7 @@ async def test_a_language_that_nobody_has_is_refused_as_riva_does(recording: Pat
 
 
 async def test_a_call_that_its_client_gives_up_leaves_no_session() -> None:
-    async with ScriptedRiva() as backend, serving(settings(endpoint(backend)), private=True) as app:
+    async with ScriptedRiva() as backend, serving(Settings(backends=(endpoint(backend),)), private=True) as app:
         async with before(app) as house:
             async with house.stream_call() as call:
                 await call.write(first().SerializeToString())
@@ -178,7 +199,7 @@ async def test_a_door_that_stops_gives_the_words_for_what_it_heard() -> None:
 async def test_a_voxtree_is_a_riva_to_another_voxtree(recording: Path) -> None:
     async with ScriptedRiva() as backend, behind(endpoint(backend)) as house:
         inner = Endpoint(name="inner", address=house.address, catch_up=20.0)
-        async with serving(settings(inner), private=True) as outer:
+        async with serving(Settings(backends=(inner,)), private=True) as outer:
             native = await transcribe(Client(outer.url), read_wav(recording))
     ledger = Ledger(SPEECH)
     for word in native.words:

@@ -1,0 +1,87 @@
+"""Requests that are none for a WebSocket: read with h11, since the library for those knows only GET."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import h11
+
+from transport.wire.port import Answer, Request
+
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 256 * 1024  # a session's settings with a long list of words
+
+
+class RequestRefused(Exception):
+    """What was received is no request that is answered; `status` and the text say why."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class RequestReader:
+    """Puts one request together from what arrives. What follows behind it is ignored: the connection ends with it."""
+
+    def __init__(self) -> None:
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+
+    def feed(self, data: bytes) -> Request | None:
+        """The request, once all of it has arrived.
+
+        Raises:
+            RequestRefused: it is malformed or too large.
+        """
+        try:
+            self._http.receive_data(data)
+            while (event := self._http.next_event()) is not h11.NEED_DATA:
+                match event:
+                    case h11.Request():
+                        self._head = event
+                    case h11.Data(data=part):
+                        self._body += part
+                        if len(self._body) > MAX_BODY_BYTES:
+                            text = f"The body of a request may have {MAX_BODY_BYTES} bytes."
+                            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+                    case h11.EndOfMessage():
+                        assert self._head is not None
+                        return request(self._head.target.decode("ascii"), self._head.headers, bytes(self._body))
+                    case _:
+                        raise RequestRefused(HTTPStatus.BAD_REQUEST, "That request ended before it was complete.")
+        except h11.RemoteProtocolError as exc:
+            raise RequestRefused(HTTPStatus(exc.error_status_hint), f"That was not HTTP: {exc}.") from exc
+        return None
+
+
+def request(target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> Request:
+    """A request by its target, path and query, and its raw headers."""
+    path, _, query = target.partition("?")
+    named: dict[str, list[str]] = {}
+    for name, value in headers:
+        named.setdefault(name.decode("ascii", "replace").lower(), []).append(value.decode("latin-1"))
+    return Request(path=path, query=_parsed(query), headers=named, body=body)
+
+
+def _parsed(query: str) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=None):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def response(answer: Answer) -> bytes:
+    """What is sent for an answer; the connection is closed behind it."""
+    phrase = HTTPStatus(answer.status).phrase
+    headers = {
+        "Content-Type": "application/json",
+        "Content-Length": str(len(answer.body)),
+        "Cache-Control": "no-store",
+        "Connection": "close",
+        **answer.headers,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {answer.status} {phrase}\r\n{head}\r\n".encode("latin-1") + answer.body
