@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from actors.speech.backends.events import PoolEvent
+from actors.speech.errors import SpeechError
 from actors.speech.policies import SERVER_POLICIES
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionBackend
@@ -19,6 +20,7 @@ from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
+from transport.riva.preflight import Model
 
 BUDGET = Intensity(restarts=10, seconds=10.0)
 CLOSE_SECONDS = 2.0  # for a channel, whose streams have ended before
@@ -63,6 +65,32 @@ class Backends:
     def child(self) -> Child:
         """The supervisor of channels, watchers and questions, as a child of the application's tree."""
         return Supervisor.child("backends", self._children, intensity=BUDGET, policies=SERVER_POLICIES)
+
+    async def models(self) -> tuple[Model, ...]:
+        """What the endpoints have loaded, in their order; what several say alike is there once.
+
+        Endpoints that do not answer are left out.
+
+        Raises:
+            SpeechError: none of them answers.
+        """
+        answers: dict[RivaBackend, tuple[Model, ...]] = {}
+        errors: list[SpeechError] = []
+
+        async def ask(backend: RivaBackend) -> None:
+            try:
+                answers[backend] = (await backend.models()).models
+            except SpeechError as error:
+                errors.append(error)
+
+        backends = tuple(self._riva.values())
+        async with anyio.create_task_group() as tasks:
+            for backend in backends:
+                tasks.start_soon(ask, backend)
+        if not answers and errors:
+            raise errors[0]
+        loaded = [model for backend in backends for model in answers.get(backend, ())]
+        return tuple(model for place, model in enumerate(loaded) if model not in loaded[:place])
 
     async def reconfigure(self, endpoints: Iterable[Endpoint]) -> Changes:
         """These are the endpoints from now on; no session is dropped.

@@ -44,7 +44,8 @@ from transport.wire.port import Request as WireRequest
 
 __all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
 
-_SESSION_PATH = re.compile(r"/transcribe/([A-Za-z0-9._~-]{1,128})")
+SESSION_ID = r"[A-Za-z0-9._~-]{1,128}"  # a pattern: what clients may call their sessions
+_SESSION_PATH = re.compile(f"/transcribe/({SESSION_ID})")
 _UNNAMED = "/transcribe"
 _HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
 _LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
@@ -226,7 +227,7 @@ class FrontDoor:
                 create_connection=partial(ClientSocket, respond=self._respond),  # type: ignore[arg-type]
             )
         except OSError as exc:
-            raise CannotListen(f"cannot listen on {settings.host}:{port}: {_reason(exc)}") from exc
+            raise CannotListen(f"cannot listen on {settings.host}:{port}: {reason(exc)}") from exc
         self._listeners += [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
         return server
 
@@ -426,7 +427,8 @@ def _same_origin(origin: str, host: str) -> bool:
     return default is not None and page.hostname == here.hostname and len(ports) == 1
 
 
-def _reason(exc: OSError) -> str:
+def reason(exc: OSError) -> str:
+    """Why an address cannot be listened on, in a few lower-case words."""
     if isinstance(exc, socket.gaierror):
         return f"the host name is unknown ({exc.strerror})"
     return os.strerror(exc.errno).lower() if exc.errno else str(exc)

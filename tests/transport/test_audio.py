@@ -237,7 +237,7 @@ def test_what_start_said_must_be_what_the_header_says() -> None:
     with pytest.raises(InvalidAudioFormat) as failure:
         heard(wav(PCM, channels=2), declared=DeclaredFormat(channels=1))
 
-    assert failure.value.detail == "channels is 1 in start, but 2 in the WAV header"
+    assert failure.value.detail == "channels is 1 as declared, but 2 in the WAV header"
 
 
 @given(st.lists(st.binary(max_size=80), max_size=8), st.booleans())

@@ -23,7 +23,7 @@ from actors.speech.backends.events import (
     Health,
     PoolEvent,
 )
-from actors.speech.errors import BackendNotReady, NotAuthorized, SpeechError
+from actors.speech.errors import BackendNotReady, ConnectionFailed, NotAuthorized, SpeechError
 from actors.speech.ports import Recognised, RecognitionConfig, Tier
 from supervisor.tree import Supervisor
 from tests.transport.riva_server import ENGLISH, NOT_SERVING, SERVING, Requests, RivaServer, mute
@@ -275,3 +275,18 @@ async def test_a_question_that_is_refused_says_what_is_wrong(
 
 def children(pool: Watched) -> list[object]:
     return list(pool.tree.value("backends").which_children())
+
+
+async def test_what_is_loaded_is_asked_of_all_and_told_once() -> None:
+    async with RivaServer() as one, RivaServer() as two:
+        two.models = {"conformer-en": ENGLISH, "offline-de": {"type": "offline", "language_code": "de-DE"}}
+        gone = Endpoint(name="gone", address="127.0.0.1:1")
+        async with watched(one.endpoint(name="one"), gone, two.endpoint(name="two")) as pool:
+            models = await pool.backends.models()
+    assert [(model.name, model.parameters) for model in models] == list(two.models.items())
+
+
+async def test_what_is_loaded_cannot_be_told_when_nobody_answers() -> None:
+    async with watched(Endpoint(name="gone", address="127.0.0.1:1")) as pool:
+        with pytest.raises(ConnectionFailed):
+            await pool.backends.models()

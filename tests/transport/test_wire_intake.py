@@ -89,7 +89,7 @@ def test_a_wav_header_that_contradicts_start_is_refused_with_both_values() -> No
     file = wav(PCM, rate=8000)
 
     assert steps(start(sample_rate=16000), file)[1:] == [
-        ("AUDIO_001", "sample_rate is 16000 in start, but 8000 in the WAV header", True)
+        ("AUDIO_001", "sample_rate is 16000 as declared, but 8000 in the WAV header", True)
     ]
 
 

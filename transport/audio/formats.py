@@ -63,7 +63,9 @@ class DeclaredFormat(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("encoding", "sample_rate", "channels"):
             said, found = getattr(self, field), getattr(header, field)
             if said is not None and said != found:
-                raise InvalidAudioFormat(f"{field} is {_shown(said)} in start, but {_shown(found)} in the WAV header")
+                raise InvalidAudioFormat(
+                    f"{field} is {_shown(said)} as declared, but {_shown(found)} in the WAV header"
+                )
         return header
 
 

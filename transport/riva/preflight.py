@@ -14,11 +14,15 @@ from actors.speech.errors import BackendNotReady, ModelNotFound
 
 
 class Model(msgspec.Struct, frozen=True):
-    """One model that an endpoint has loaded. No languages: it does not say, or it takes any."""
+    """One model that an endpoint has loaded. No languages: it does not say, or it takes any.
+
+    `parameters` is all that the endpoint says of it, in its own words.
+    """
 
     name: str
     languages: frozenset[str]  # BCP-47, lower case
     streaming: bool
+    parameters: dict[str, str] = {}
 
 
 class Models(msgspec.Struct, frozen=True):
@@ -122,4 +126,5 @@ def _model(name: str, parameters: dict[str, str]) -> Model:
     if "streaming" in parameters:
         streaming = parameters["streaming"].lower() in ("true", "1", "yes")
     codes = {code.strip().lower() for code in parameters.get("language_code", "").split(",")} - {""}
-    return Model(name=name, languages=frozenset() if codes & {"multi", "*"} else frozenset(codes), streaming=streaming)
+    languages: frozenset[str] = frozenset() if codes & {"multi", "*"} else frozenset(codes)
+    return Model(name=name, languages=languages, streaming=streaming, parameters=parameters)

@@ -78,7 +78,7 @@ from transport.wire.voxtree_v1_schema import (
 
 SUBPROTOCOL = "voxtree.v1"
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; Riva's `multi` is one too
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; Riva's `multi` is one too
 _MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
 _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
@@ -199,7 +199,7 @@ def _meant(message: ClientMessage) -> ClientEvent:
 
 
 def _start(config: StartConfig, resume: ResumeRequest | None) -> Start:
-    if not _LANGUAGE.fullmatch(config.language):
+    if not LANGUAGE.fullmatch(config.language):
         raise ModelNotFound(f"language {config.language!r}: expected a BCP-47 tag such as 'en-US'")
     require_supported(sample_rate=config.sample_rate, channels=config.channels)
     audio = DeclaredFormat(
