@@ -39,6 +39,8 @@ from transport.cache.similar import SimilarAudio
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
+from transport.grpc_door import GrpcDoor
+from transport.grpc_door.door import DEFAULT_LIMITS
 from transport.journal import make_bodies, make_journal
 from transport.logs import Logging
 from transport.metrics import Metrics, Sample
@@ -46,10 +48,11 @@ from transport.observers import Observers
 from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
-from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
+from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
 from transport.tracing import Tracing
 from transport.web import site
 from transport.wire.dialects import routes
+from transport.wire.port import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +128,9 @@ class App:
             site=site() if settings.server.page else {},
             routes=routes(settings.dialects.enabled),
             on_refused=self._observers.refused,
+            on_drain=self._drain_riva_door,
         )
+        self.riva_door = self._riva_door(settings)
         self.tree = Supervisor(
             self._children(settings),
             name="voxtree",
@@ -154,12 +159,32 @@ class App:
         except ValueError as error:
             raise SettingsError(str(error)) from error
         self.front_door.adopt(settings.server, settings.session)
+        if self.riva_door is not None:
+            self.riva_door.adopt(_call_limits(settings.session))
         self.sessions.adopt(max_sessions=settings.session.max_sessions, window=settings.session.resume_window)
         return changes
 
     def reloaded(self, ok: bool) -> None:
         """Let everybody who observes know that the settings were read again."""
         self._observers.reloaded(ok)
+
+    def _riva_door(self, settings: Settings) -> GrpcDoor | None:
+        if settings.dialects.riva_port is None:
+            return None
+        return GrpcDoor(
+            settings.server.host,
+            settings.dialects.riva_port,
+            self.sessions,
+            self.errors,
+            models=self.backends.models,
+            limits=_call_limits(settings.session),
+            shutdown_timeout=settings.server.shutdown_timeout,
+        )
+
+    def _drain_riva_door(self) -> None:
+        """Both doors drain at the same time, though the supervisor stops one after the other."""
+        if self.riva_door is not None:
+            self.riva_door.drain()
 
     def _admin(self, settings: Settings) -> Admin:
         parts = Parts(
@@ -179,7 +204,7 @@ class App:
         return Sample(
             connected=connected,
             waiting=len(sessions) - connected,
-            connections=self.front_door.connections,
+            connections=self.front_door.connections + (0 if self.riva_door is None else self.riva_door.calls),
             audio={session.record.session_id: session.record.taken for session in sessions},
             depth=max((session.ref.depth for session in sessions), default=0),
             unsent=self.front_door.unsent,
@@ -231,7 +256,8 @@ class App:
             self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
-            Child("front door", self.front_door.serve, shutdown=settings.server.shutdown_timeout),
+            *([] if self.riva_door is None else [_door("riva door", self.riva_door, settings)]),
+            _door("front door", self.front_door, settings),
         ]
 
     def _on_event(self, event: Event) -> None:
@@ -322,6 +348,16 @@ def _cache(wanted: Cache, ref: Ref[CacheMessage]) -> Child:
         )
 
     return Supervisor.child("cache", [actor_child("index", make, ref=ref)], restart=Restart.TEMPORARY)
+
+
+def _door(name: str, door: FrontDoor | GrpcDoor, settings: Settings) -> Child:
+    return Child(name, door.serve, shutdown=settings.server.shutdown_timeout)
+
+
+def _call_limits(wanted: Session) -> Limits:
+    return msgspec.structs.replace(
+        DEFAULT_LIMITS, max_chunk_bytes=wanted.max_chunk_bytes, idle_timeout=wanted.idle_timeout
+    )
 
 
 def _embedded(wanted: Embedded) -> EmbeddedRecogniser:

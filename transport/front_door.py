@@ -114,6 +114,7 @@ class FrontDoor:
         routes: further protocols, by path.
         doors: ports besides `server.port`, and what is spoken there whatever the path.
         on_refused: told why a request was refused before there was a session.
+        on_drain: called when it begins to drain.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class FrontDoor:
         routes: Routes = NO_ROUTES,
         doors: Mapping[int, Connect] = MappingProxyType({}),
         on_refused: Callable[[str], None] = lambda reason: None,
+        on_drain: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = server
         self._sessions = sessions
@@ -140,6 +142,7 @@ class FrontDoor:
         self._routes = routes
         self._doors = doors
         self._on_refused = on_refused
+        self._on_drain = on_drain
         self._max_message_bytes = max_message_bytes
         self.adopt(server, session)
         self._connections: set[Connection] = set()
@@ -279,6 +282,7 @@ class FrontDoor:
 
     async def _drain(self, servers: Sequence[Server]) -> None:
         self._draining = True
+        self._on_drain()
         self._stop_listening(servers)
         in_all = self._settings.shutdown_timeout
         for connection in tuple(self._connections):

@@ -95,6 +95,10 @@ class GrpcDoor:
             health.stop()
             await self._shut(server)
 
+    def drain(self) -> None:
+        """Begin to stop, ahead of being asked to: take no new calls, and let the running ones have their last words."""
+        self._servicer.drain(self._shutdown_timeout)
+
     def _options(self) -> list[tuple[str, int]]:
         return [*_OPTIONS, ("grpc.max_receive_message_length", self._max_message_bytes)]
 
@@ -121,7 +125,7 @@ class GrpcDoor:
 
     async def _drain(self, server: grpc.aio.Server) -> None:
         in_all = self._shutdown_timeout
-        self._servicer.drain(in_all)
+        self.drain()
         with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
             await server.stop(in_all)  # past that, gRPC cancels calls, which explains nothing to anybody
 

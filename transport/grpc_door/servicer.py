@@ -78,6 +78,8 @@ class RivaServicer:
 
     def drain(self, seconds: float) -> None:
         """Let running calls have the words for what they said; none begins any more."""
+        if self._draining:
+            return
         self._draining = True
         for call in tuple(self.calls):
             call.drain(seconds)
