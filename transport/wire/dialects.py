@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
-from transport.wire.port import Routes
+from transport.wire import deepgram
+from transport.wire.port import Accepted, Answer, Request, Routes
 
 
 def routes(enabled: Collection[str]) -> Routes:
     """The paths of the protocols that are `enabled`, by the names in `transport.settings.Dialects`."""
-    return Routes()
+    sockets: dict[str, Callable[[Request, str], Accepted | Answer]] = {}
+    if "deepgram" in enabled:
+        sockets["/v1/listen"] = deepgram.connect
+    return Routes(sockets)
