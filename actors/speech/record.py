@@ -64,7 +64,7 @@ class SessionRecord:
         status: what the client was told of that last, if all is not well.
         degraded: the client was told that a substitute is at work.
         journal_late: … and that its finals wait for the journal.
-        window: seconds that the session waits for a client …
+        window: seconds that the session waits for a client, 0 if none can come back …
         alone_since: … and since when it has none; None: it has one.
         renewing: the journal was told that the session lives, and has not answered.
         draining: the session ends because its server does …
@@ -139,6 +139,11 @@ class SessionRecord:
         self.arrivals: deque[tuple[int, float]] = deque(maxlen=ARRIVALS)
         self.ending: tuple[Ending, str | None] | None = None
         self.listener = listener
+
+    @property
+    def resumable(self) -> bool:
+        """Whether somebody may go on with the session when its client, or this server, is gone."""
+        return self.window > 0
 
     @property
     def intake(self) -> AudioLog:

@@ -180,7 +180,7 @@ class SessionCore:
 
     def _drain(self, seconds: float) -> Iterable[Decision]:
         intake = self._record.intake
-        if not intake.ended:
+        if not intake.ended and self._record.resumable:  # a word that is cut in two is for who goes on to say
             self._record.cut_at = intake.end
         self._record.draining = True
         intake.close()

@@ -349,6 +349,20 @@ def test_a_draining_server_gives_the_remaining_words_and_then_asks_to_reconnect(
     assert said[-2:] == [Problem(code="CONN_006", fatal=True), End()]
 
 
+def test_a_word_that_a_drain_cuts_is_for_who_goes_on_and_if_nobody_can_is_said_all_the_same() -> None:
+    texts = []
+    for window in (60.0, 0.0):
+        scene = Scene()
+        scene.record.window = window
+        scene.open()
+        scene.speak(1.0)
+        scene.tell(Drain(10.0))
+        scene.heard(final("good", 0.2, 0.5))
+        said = scene.heard(final("bye", 0.7, 0.99)) + scene.tell(StreamDrained(1, RATE))
+        texts.append([event.text for event in said if isinstance(event, Transcript) and event.text])
+    assert texts == [[], ["bye"]]
+
+
 def test_an_error_that_no_retry_helps_ends_the_session_with_its_reason() -> None:
     scene = Scene(language="xx-XX")
     down = RecogniserDown(ModelNotFound("no model for 'xx-XX'", endpoint="riva-a"), Directive.STOP)
