@@ -49,7 +49,7 @@ from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Settings, SettingsError
 from transport.tracing import Tracing
 from transport.web import site
-from transport.wire.dialects import routes
+from transport.wire.dialects import doors, routes
 
 _log = logging.getLogger(__name__)
 
@@ -124,6 +124,7 @@ class App:
             faults=self.faults,
             site=site() if settings.server.page else {},
             routes=routes(settings.dialects.enabled),
+            doors=doors(settings.dialects.vosk_port),
             on_refused=self._observers.refused,
         )
         self.tree = Supervisor(
