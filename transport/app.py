@@ -34,8 +34,10 @@ from supervisor.watchdog import Watchdog
 from transport.admin.admin import Admin
 from transport.admin.survey import Parts
 from transport.alerts import Alerts
+from transport.asgi_door import AsgiDoor
 from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
+from transport.clients import Door
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
@@ -73,6 +75,7 @@ class App:
     Args:
         listener: told what happens in the tree, besides the log.
         on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
+        mounted: clients come through somebody else's web server (`transport.asgi`), and nothing is listened on.
     """
 
     def __init__(
@@ -80,6 +83,8 @@ class App:
         settings: Settings,
         listener: Callable[[Event], None] | None = None,
         on_leak: Callable[[list[TreePath]], None] | None = None,
+        *,
+        mounted: bool = False,
     ) -> None:
         self._listener = listener
         self.registry = CollectorRegistry()
@@ -116,17 +121,7 @@ class App:
             cache=self.cache,
             listener=self._observers.session,
         )
-        self.front_door = FrontDoor(
-            settings.server,
-            settings.session,
-            self.sessions,
-            self.errors,
-            faults=self.faults,
-            site=site() if settings.server.page else {},
-            routes=routes(settings.dialects.enabled),
-            doors=doors(settings.dialects.vosk_port),
-            on_refused=self._observers.refused,
-        )
+        self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
         self.tree = Supervisor(
             self._children(settings),
             name="voxtree",
@@ -138,7 +133,7 @@ class App:
 
     @property
     def url(self) -> str:
-        """Where clients connect, once the tree runs."""
+        """Where clients connect, once the tree runs; empty if they come through another server."""
         return self.front_door.url
 
     async def reload(self, settings: Settings) -> Changes:
@@ -161,6 +156,29 @@ class App:
     def reloaded(self, ok: bool) -> None:
         """Let everybody who observes know that the settings were read again."""
         self._observers.reloaded(ok)
+
+    def _front_door(self, settings: Settings) -> FrontDoor:
+        return FrontDoor(
+            settings.server,
+            settings.session,
+            self.sessions,
+            self.errors,
+            faults=self.faults,
+            site=site() if settings.server.page else {},
+            routes=routes(settings.dialects.enabled),
+            doors=doors(settings.dialects.vosk_port),
+            on_refused=self._observers.refused,
+        )
+
+    def _asgi_door(self, settings: Settings) -> AsgiDoor:
+        return AsgiDoor(
+            settings.server,
+            settings.session,
+            self.sessions,
+            self.errors,
+            faults=self.faults,
+            on_refused=self._observers.refused,
+        )
 
     def _admin(self, settings: Settings) -> Admin:
         parts = Parts(
@@ -252,6 +270,7 @@ async def serving(
     settings: Settings,
     *,
     private: bool = False,
+    mounted: bool = False,
     listener: Callable[[Event], None] | None = None,
     on_leak: Callable[[list[TreePath]], None] | None = None,
 ) -> AsyncGenerator[App, None]:
@@ -259,7 +278,7 @@ async def serving(
 
     Args:
         private: for whoever starts it alone: on any free port of this machine, and with a journal that ends with it.
-        listener, on_leak: see `App`.
+        mounted, listener, on_leak: see `App`.
 
     Raises:
         CannotStart: with what to say to whoever wanted it.
@@ -268,7 +287,7 @@ async def serving(
         server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
         admin = msgspec.structs.replace(settings.admin, host="127.0.0.1", port=0)
         settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
-    app = App(settings, listener, on_leak)
+    app = App(settings, listener, on_leak, mounted=mounted)
     try:
         async with _flushed(app.tracing), app.tree:
             yield app

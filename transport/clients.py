@@ -8,12 +8,14 @@ import msgspec
 
 from actors.speech.error_handler import ErrorHandler
 from actors.speech.injection import Faults
+from actors.speech.signal import Signal
 from transport.connection import Connection, Sessions, Socket
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.wire.port import Codec, Limits
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +98,7 @@ class Clients:
         self._max_message_bytes = max_message_bytes
         self._faults = faults
         self._connections: set[Connection] = set()
+        self._left = Signal()
         self.draining = False
         self.adopt(session)
 
@@ -140,6 +143,7 @@ class Clients:
             await connection.run()
         finally:
             self._connections.discard(connection)
+            self._left.notify()
 
     def check(self, now: float) -> None:
         """End the connections that have sent or read nothing for too long: one timer for all, none per frame."""
@@ -147,13 +151,23 @@ class Clients:
             connection.check(now)
 
     def drain(self, seconds: float) -> None:
-        """Let all have the words for what they said, then send them elsewhere, all within so many seconds."""
+        """Let all have the words for what they said, then send them elsewhere, within so many seconds."""
         self.draining = True
         for connection in tuple(self._connections):
             connection.drain(seconds)
+
+    async def gone(self) -> None:
+        """Wait until nobody is connected."""
+        while self._connections:
+            await self._left.wait()
 
     def go_away(self) -> None:
         """Send all elsewhere now."""
         self.draining = True
         for connection in tuple(self._connections):
             connection.go_away()
+
+
+def drain_time(in_all: float) -> float:
+    """Of the seconds for stopping in all, those for the words; what is left is for closes that take their time."""
+    return max(in_all - 2 * LAST_WORDS, in_all / 2)

@@ -31,7 +31,7 @@ from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
 from transport import plain_http
 from transport.admission import HELP, foreign, is_session_id, may_connect
-from transport.clients import DEFAULT_PATIENCE, MAX_MESSAGE_BYTES, Clients, Life, Patience
+from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
 from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
 from transport.settings import Server as ServerSettings
@@ -45,7 +45,6 @@ from transport.wire.port import Request as WireRequest
 __all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
 
 _UNNAMED = "/transcribe"
-_LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
 # Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
 # kernel lets whoever is dropped try again after 1, 3, 7, 15 s.
 _BACKLOG = 4096
@@ -229,14 +228,14 @@ class FrontDoor:
         self._stop_listening(servers)
         in_all = self._settings.shutdown_timeout
         self._clients.drain(in_all)
-        with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
+        with anyio.move_on_after(drain_time(in_all)):
             await _closed(servers)
 
     async def _shut(self, servers: Sequence[Server]) -> None:
         """Leave no connection behind, also when there was no time to drain."""
         self._stop_listening(servers)
         self._clients.go_away()
-        with anyio.move_on_after(_LAST_WORDS, shield=True):
+        with anyio.move_on_after(LAST_WORDS, shield=True):
             await _closed(servers)
         for client in [client for server in servers for client in server.handlers]:
             client.transport.abort()
