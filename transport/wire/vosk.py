@@ -19,6 +19,7 @@ from actors.speech.catalogue import CATALOGUE, UNKNOWN
 from actors.speech.errors import InvalidMessage, SpeechError
 from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Problem, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
+from transport.audio.containers import recognise
 from transport.audio.formats import DeclaredFormat, Encoding, require_supported
 from transport.wire.port import (
     Accepted,
@@ -154,7 +155,7 @@ class Vosk:
         data = self._odd + data
         whole = len(data) - len(data) % _SAMPLE_BYTES
         self._odd = data[whole:]
-        return (*self._start(), AudioBytes(data[:whole]), wait) if whole else (wait,)
+        return (*self._start(data), AudioBytes(data[:whole]), wait) if whole else (wait,)
 
     def _meant(self, message: _Message) -> Sequence[ClientEvent]:
         if message.config is not None:
@@ -178,7 +179,7 @@ class Vosk:
         self._given, self._config, self._rate = given, config, config.sample_rate
         return ()
 
-    def _start(self) -> Sequence[ClientEvent]:
+    def _start(self, audio: bytes = b"") -> Sequence[ClientEvent]:
         """The session's start, once: not before there is audio, since a second `config` may come until then."""
         if self._begun:
             return ()
@@ -190,6 +191,8 @@ class Vosk:
             word_times=config.words,
             punctuate=False,  # vosk's text has neither capitals nor full stops, and commands are compared with it
         )
+        if "sample_rate" not in self._given and recognise(audio) == "WAV":
+            return (Start(recognition, None),)  # clients that send a file as it is have never needed a `config`
         return (
             Start(recognition, DeclaredFormat(encoding=Encoding.PCM16, sample_rate=config.sample_rate, channels=1)),
         )

@@ -24,6 +24,7 @@ from actors.speech.messages import (
     Transcript,
 )
 from actors.speech.ports import RecognitionConfig, Word
+from tests.transport.wavs import wav
 from transport.audio.formats import AudioFormat, DeclaredFormat, Encoding
 from transport.wire.intake import Intake, Open, Refuse, Samples
 from transport.wire.port import (
@@ -108,6 +109,17 @@ def test_a_config_is_not_answered_and_holds_for_the_session(text: str) -> None:
 
     assert isinstance(start, Start)
     assert start.config == RecognitionConfig(sample_rate=16000, punctuate=False)
+
+
+def test_a_wav_without_a_config_says_itself_what_it_is() -> None:
+    file = wav(b"\1\0" * 800, rate=16_000)
+    configured = Vosk()
+    configured.decode('{"config":{"sample_rate":16000}}')
+    (start, _, _), (told, _, _) = Vosk().decode(file), configured.decode(file)
+
+    assert start == Start(START.config, None)
+    assert isinstance(told, Start)
+    assert told.audio == DeclaredFormat(encoding=Encoding.PCM16, sample_rate=16_000, channels=1)
 
 
 def test_configs_before_the_audio_add_up() -> None:

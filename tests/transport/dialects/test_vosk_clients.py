@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from actors.speech.errors import ServerBusy
 from actors.speech.messages import Problem
 from bench.riva import CodedSpeech, RivaProcess
-from tests.transport.dialects.stage import Stage, score, stage
+from tests.transport.dialects.stage import Stage, score, stage, wav
 from tests.transport.test_front_door import House, rest, running
 from transport.app import CannotStart, serving
 from transport.front_door import CannotListen
@@ -93,6 +94,17 @@ async def test_a_lock_step_client_hears_what_the_native_one_does() -> None:
     assert len(client.answers) == -(-SPEECH.samples // round(0.2 * SPEECH.rate)) + 1
     assert client.starts == pytest.approx([SPEECH.word(at).start / SPEECH.rate for at in range(SPEECH.words)], abs=0.01)
     assert any(answer.get("partial") for answer in client.answers)
+
+
+@pytest.mark.slow
+async def test_a_file_that_is_sent_as_it_is_needs_no_config(tmp_path: Path) -> None:
+    file = wav(tmp_path, SPEECH).read_bytes()
+    async with stage() as here, lock_step(here.address) as client:
+        await say_all(client, (file[at : at + 8000] for at in range(0, len(file), 8000)))
+        await client.end()
+
+    assert score(SPEECH, client.text).flawless
+    assert client.starts[1] == pytest.approx(SPEECH.word(1).start / SPEECH.rate, abs=0.01)
 
 
 @pytest.mark.slow
