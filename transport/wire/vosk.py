@@ -17,7 +17,7 @@ import msgspec
 
 from actors.speech.catalogue import CATALOGUE, UNKNOWN
 from actors.speech.errors import InvalidMessage, SpeechError
-from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Problem, Recalled, Status, Stop, Transcript
+from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
 from transport.audio.containers import recognise
 from transport.audio.formats import DeclaredFormat, Encoding, require_supported
@@ -146,12 +146,11 @@ class Vosk:
         except SpeechError as error:
             return (Bad(error),)
         except (ValueError, RecursionError) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            return (
-                Bad(InvalidMessage(f"expected config, eof or reset: {_line(exc)}; audio goes into binary messages")),
-            )
+            why = f"expected config, eof or reset: {_line(exc)}; audio goes into binary messages"
+            return (Bad(InvalidMessage(why)),)
 
     def _audio(self, data: bytes) -> Sequence[ClientEvent]:
-        wait = Await(min(_SHARE_OF_CHUNK * len(data) / _SAMPLE_BYTES / self._config.sample_rate, _LONGEST_WAIT))
+        wait = Await(min(_SHARE_OF_CHUNK * len(data) / _SAMPLE_BYTES / self._rate, _LONGEST_WAIT))
         data = self._odd + data
         whole = len(data) - len(data) % _SAMPLE_BYTES
         self._odd = data[whole:]
@@ -170,7 +169,7 @@ class Vosk:
     def _configure(self, given: Mapping[str, object]) -> Sequence[ClientEvent]:
         if self._begun:
             raise InvalidMessage("config: the audio has begun; open another connection for other settings")
-        given = {**self._given, **given}
+        given = self._given | {name: given[name] for name in _Config.__struct_fields__ if name in given}
         try:
             config = msgspec.convert(given, _Config, strict=False)  # as loose with numbers as vosk-server
         except msgspec.ValidationError as exc:
@@ -193,9 +192,8 @@ class Vosk:
         )
         if "sample_rate" not in self._given and recognise(audio) == "WAV":
             return (Start(recognition, None),)  # clients that send a file as it is have never needed a `config`
-        return (
-            Start(recognition, DeclaredFormat(encoding=Encoding.PCM16, sample_rate=config.sample_rate, channels=1)),
-        )
+        audio_format = DeclaredFormat(encoding=Encoding.PCM16, sample_rate=config.sample_rate, channels=1)
+        return (Start(recognition, audio_format),)
 
     # ---- to the client
 
@@ -263,7 +261,7 @@ class Vosk:
 
 
 def _failed(event: Failed) -> _Error:
-    problem: Problem = event.problem
+    problem = event.problem
     entry = CATALOGUE.get(problem.code, UNKNOWN)
     return _Error(entry.code, entry.message, problem.detail, event.ref, problem.retry_after)
 
