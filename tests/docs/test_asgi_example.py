@@ -11,7 +11,8 @@ import sys
 import urllib.request
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -74,27 +75,29 @@ class Uvicorn:
 
 
 @asynccontextmanager
-async def example(ws: str, *backends: str) -> AsyncGenerator[Uvicorn, None]:
-    settings = {"JOURNAL__STORE": "memory", "ADMIN__ENABLED": "false", "SESSION__MAX_SESSIONS": "50"}
+async def example(ws: str, *backends: str, journal: Path | None = None, port: int = 0) -> AsyncGenerator[Uvicorn, None]:
+    """Before such Rivas. `journal`: the file for it; None: memory."""
+    settings = {"ADMIN__ENABLED": "false", "SESSION__MAX_SESSIONS": "50"}
+    settings |= {"JOURNAL__STORE": "memory"} if journal is None else {"JOURNAL__PATH": str(journal)}
     for at, address in enumerate(backends):
         tier = Tier.FALLBACK if at else Tier.PRIMARY
         fields = {"NAME": f"riva-{at}", "ADDRESS": address, "TIER": tier.value, "CATCH_UP": "50", "MAX_STREAMS": "50"}
         settings |= {f"BACKENDS__{at}__{name}": value for name, value in fields.items()}
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "uvicorn", "asgi_app:app", "--port", "0", "--ws", ws, "--app-dir", str(EXAMPLES),
+        sys.executable, "-m", "uvicorn", "asgi_app:app", "--port", str(port), "--ws", ws, "--app-dir", str(EXAMPLES),
         stderr=PIPE, env=os.environ | {f"VOXTREE__{name}": value for name, value in settings.items()}
         | {"PYTHONPATH": str(ROOT), "GRPC_VERBOSITY": "ERROR"},
     )  # fmt: skip
     try:
         async with asyncio.timeout(SECONDS):
-            yield Uvicorn(process, await port(process))
+            yield Uvicorn(process, await listening(process))
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
 
 
-async def port(process: Process) -> int:
+async def listening(process: Process) -> int:
     assert process.stderr is not None
     lines = []
     async for line in process.stderr:
@@ -104,15 +107,15 @@ async def port(process: Process) -> int:
     raise AssertionError("".join(lines))
 
 
-both = pytest.mark.parametrize("ws", ["websockets", "websockets-sansio"])
+NEWER = "websockets-sansio"  # of uvicorn's two implementations of WebSockets, and its default
+both = pytest.mark.parametrize("ws", ["websockets", NEWER])
 
 
-@both
-async def test_no_word_is_lost_when_the_backend_is_killed_and_the_connection_cut(ws: str) -> None:
+async def test_no_word_is_lost_when_the_backend_is_killed_and_the_connection_cut() -> None:
     async with (
         RivaProcess() as primary,
         ScriptedRiva() as fallback,
-        example(ws, primary.address, fallback.address) as app,
+        example(NEWER, primary.address, fallback.address) as app,
     ):
         proxy = Proxy(target=app.port)
         await proxy.open()
@@ -193,6 +196,28 @@ async def test_sigterm_gives_sessions_their_last_words_before_uvicorn_closes(ws:
     assert status == -signal.SIGTERM
     assert "Application shutdown complete" in log
     assert "Traceback" not in log
+
+
+async def test_a_session_goes_on_when_uvicorn_is_restarted(tmp_path: Path) -> None:
+    heard, journal = Heard(), tmp_path / "journal.db"
+    chunks = list(SPEECH.chunks())
+    async with ScriptedRiva() as riva, AsyncExitStack() as stack:
+        async with example(NEWER, riva.address, journal=journal) as before:
+            session = await stack.enter_async_context(Client(before.url, give_up_after=30.0).session())
+            hearing = asyncio.create_task(heard.all(session))
+            for chunk in chunks[:60]:
+                await session.send(chunk)
+            await heard.some()
+            before.process.send_signal(signal.SIGTERM)
+            await before.process.communicate()
+        async with example(NEWER, riva.address, journal=journal, port=before.port):
+            for chunk in chunks[60:]:
+                await session.send(chunk)
+            session.stop()
+            await hearing
+
+    assert score(SPEECH, heard.text).flawless
+    assert heard.resumed == [False, True]
 
 
 async def told(client: ClientConnection) -> Any:
