@@ -34,8 +34,10 @@ from supervisor.watchdog import Watchdog
 from transport.admin.admin import Admin
 from transport.admin.survey import Parts
 from transport.alerts import Alerts
+from transport.asgi_door import AsgiDoor
 from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
+from transport.clients import Door
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
 from transport.front_door import FrontDoor
@@ -51,7 +53,7 @@ from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
 from transport.tracing import Tracing
 from transport.web import site
-from transport.wire.dialects import routes
+from transport.wire.dialects import doors, routes
 from transport.wire.port import Limits
 
 _log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class App:
     Args:
         listener: told what happens in the tree, besides the log.
         on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
+        mounted: clients come through somebody else's web server (`transport.asgi`), and nothing is listened on.
     """
 
     def __init__(
@@ -83,6 +86,8 @@ class App:
         settings: Settings,
         listener: Callable[[Event], None] | None = None,
         on_leak: Callable[[list[TreePath]], None] | None = None,
+        *,
+        mounted: bool = False,
     ) -> None:
         self._listener = listener
         self.registry = CollectorRegistry()
@@ -119,17 +124,7 @@ class App:
             cache=self.cache,
             listener=self._observers.session,
         )
-        self.front_door = FrontDoor(
-            settings.server,
-            settings.session,
-            self.sessions,
-            self.errors,
-            faults=self.faults,
-            site=site() if settings.server.page else {},
-            routes=routes(settings.dialects.enabled),
-            on_refused=self._observers.refused,
-            on_drain=self._drain_riva_door,
-        )
+        self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
         self.riva_door = self._riva_door(settings)
         self.tree = Supervisor(
             self._children(settings),
@@ -142,7 +137,7 @@ class App:
 
     @property
     def url(self) -> str:
-        """Where clients connect, once the tree runs."""
+        """Where clients connect, once the tree runs; empty if they come through another server."""
         return self.front_door.url
 
     async def reload(self, settings: Settings) -> Changes:
@@ -185,6 +180,30 @@ class App:
         """Both doors drain at the same time, though the supervisor stops one after the other."""
         if self.riva_door is not None:
             self.riva_door.drain()
+
+    def _front_door(self, settings: Settings) -> FrontDoor:
+        return FrontDoor(
+            settings.server,
+            settings.session,
+            self.sessions,
+            self.errors,
+            faults=self.faults,
+            site=site() if settings.server.page else {},
+            routes=routes(settings.dialects.enabled),
+            doors=doors(settings.dialects.vosk_port),
+            on_refused=self._observers.refused,
+            on_drain=self._drain_riva_door,
+        )
+
+    def _asgi_door(self, settings: Settings) -> AsgiDoor:
+        return AsgiDoor(
+            settings.server,
+            settings.session,
+            self.sessions,
+            self.errors,
+            faults=self.faults,
+            on_refused=self._observers.refused,
+        )
 
     def _admin(self, settings: Settings) -> Admin:
         parts = Parts(
@@ -277,6 +296,7 @@ async def serving(
     settings: Settings,
     *,
     private: bool = False,
+    mounted: bool = False,
     listener: Callable[[Event], None] | None = None,
     on_leak: Callable[[list[TreePath]], None] | None = None,
 ) -> AsyncGenerator[App, None]:
@@ -284,7 +304,7 @@ async def serving(
 
     Args:
         private: for whoever starts it alone: on any free port of this machine, and with a journal that ends with it.
-        listener, on_leak: see `App`.
+        mounted, listener, on_leak: see `App`.
 
     Raises:
         CannotStart: with what to say to whoever wanted it.
@@ -293,7 +313,7 @@ async def serving(
         server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
         admin = msgspec.structs.replace(settings.admin, host="127.0.0.1", port=0)
         settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
-    app = App(settings, listener, on_leak)
+    app = App(settings, listener, on_leak, mounted=mounted)
     try:
         async with _flushed(app.tracing), app.tree:
             yield app

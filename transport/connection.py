@@ -65,7 +65,7 @@ class Socket(Protocol):
         """The client has answered our close: it has read everything before."""
 
     async def recv(self) -> str | bytes:
-        """The client's next message; waits for it."""
+        """The client's next message; waits for it. A `SpeechError` ends the connection, and is told to the client."""
 
     async def send(self, message: str) -> None:
         """Send a text message; waits while the client reads nothing."""

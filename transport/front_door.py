@@ -10,15 +10,13 @@ Other protocols have paths of their own, and one may have a port of its own: `tr
 from __future__ import annotations
 
 import os
-import re
 import socket
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
-from urllib.parse import urlsplit
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -32,23 +30,21 @@ from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
 from transport import plain_http
-from transport.connection import Connection, SessionLink, Sessions
+from transport.admission import HELP, foreign, is_session_id, may_connect
+from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
+from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.web import File
 from transport.websocket import ClientSocket, library_logger
 from transport.wire import voxtree_v1
-from transport.wire.port import Accepted, Answer, Limits, Routes
+from transport.wire.port import Accepted, Answer, Routes
 from transport.wire.port import Request as WireRequest
 
 __all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
 
-SESSION_ID = r"[A-Za-z0-9._~-]{1,128}"  # a pattern: what clients may call their sessions
-_SESSION_PATH = re.compile(f"/transcribe/({SESSION_ID})")
 _UNNAMED = "/transcribe"
-_HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
-_LAST_WORDS = 0.8  # seconds for the last errors and closes: 1 s after a cancel a supervisor gives a child up
 # Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
 # kernel lets whoever is dropped try again after 1, 3, 7, 15 s.
 _BACKLOG = 4096
@@ -63,21 +59,6 @@ class CannotListen(ExpectedError):
     """The address could not be bound. Its text names host and port."""
 
 
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a client may take, in seconds.
-
-    Attributes:
-        handshake: to ask for its WebSocket.
-        close: to take in what it is told last, and to close.
-        reading: to take any byte when it is behind by a whole write buffer.
-    """
-
-    handshake: float = 5.0
-    close: float = 5.0
-    reading: float = 30.0
-
-
-DEFAULT_PATIENCE = Patience()
 NO_ROUTES = Routes()
 Connect = Callable[[WireRequest, str], Accepted | Answer]
 
@@ -87,14 +68,6 @@ class Address(NamedTuple):
 
     host: str
     port: int
-
-
-class _Life(Protocol):
-    """What a supervised child has of its supervisor (`supervisor.Incarnation`)."""
-
-    def started(self, value: object = None) -> None: ...
-
-    async def stop_requested(self) -> None: ...
 
 
 class FrontDoor:
@@ -125,7 +98,7 @@ class FrontDoor:
         errors: ErrorHandler,
         *,
         patience: Patience = DEFAULT_PATIENCE,
-        max_message_bytes: int = 4 * 1024 * 1024,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
         faults: Faults | None = None,
         site: Mapping[str, File] = MappingProxyType({}),
         routes: Routes = NO_ROUTES,
@@ -137,42 +110,36 @@ class FrontDoor:
         self._sessions = sessions
         self._errors = errors
         self._patience = patience
-        self._faults = faults
         self._site = site
         self._routes = routes
         self._doors = doors
         self._on_refused = on_refused
         self._on_drain = on_drain
-        self._max_message_bytes = max_message_bytes
-        self.adopt(server, session)
-        self._connections: set[Connection] = set()
+        self._clients = Clients(
+            session, sessions, errors, patience=patience, max_message_bytes=max_message_bytes, faults=faults
+        )
         self._addresses: list[Address] = []
         self._listeners: list[socket.socket] = []  # asyncio's own, once more
-        self._draining = False
 
     def adopt(self, server: ServerSettings, session: SessionSettings) -> None:
         """Let these origins and limits hold for whoever connects from now on; nothing else of the settings."""
         self._settings = msgspec.structs.replace(self._settings, origins=server.origins)
-        self._limits = Limits(
-            max_chunk_bytes=session.max_chunk_bytes,
-            max_message_bytes=self._max_message_bytes,
-            idle_timeout=session.idle_timeout,
-        )
+        self._clients.adopt(session)
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._connections)
+        return len(self._clients)
 
     @property
     def unsent(self) -> int:
         """Bytes in the fullest write buffer of a client."""
-        return max((connection.unsent for connection in self._connections), default=0)
+        return self._clients.unsent
 
     @property
     def is_draining(self) -> bool:
         """It takes no new clients, because it is to stop."""
-        return self._draining
+        return self._clients.draining
 
     @property
     def url(self) -> str:
@@ -181,7 +148,7 @@ class FrontDoor:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         return f"ws://[{host}]:{port}{_UNNAMED}" if ":" in host else f"ws://{host}:{port}{_UNNAMED}"
 
-    async def serve(self, *, task_status: _Life) -> None:
+    async def serve(self, *, task_status: Life) -> None:
         """A supervised child: listen, and serve until asked to stop. The started value: list[Address].
 
         Asked to stop, it takes no new clients, lets the connected ones have the words for what they said, and
@@ -190,7 +157,7 @@ class FrontDoor:
         Raises:
             CannotListen: before it has started.
         """
-        self._draining = False
+        self._clients.draining = False
         servers: list[Server] = []
         try:
             for port, connect in ((self._settings.port, None), *self._doors.items()):
@@ -222,7 +189,7 @@ class FrontDoor:
                 open_timeout=self._patience.handshake,
                 close_timeout=self._patience.close,
                 ping_interval=None,  # it would cut clients whom we stopped reading; see Connection.check
-                max_size=self._limits.max_message_bytes,
+                max_size=self._clients.limits.max_message_bytes,
                 max_queue=_MAX_QUEUE,
                 write_limit=_WRITE_BYTES,
                 backlog=_AT_ONCE,
@@ -249,54 +216,30 @@ class FrontDoor:
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
         assert client.accepted is not None
-        connection = Connection(
-            client,
-            client.session_id,
-            self._sessions,
-            client.accepted.codec,
-            self._limits,
-            self._errors,
-            close_timeout=self._patience.close,
-            write_timeout=self._patience.reading,
-            faults=self._faults,
-        )
-        self._connections.add(connection)
-        try:
-            if self._draining:
-                connection.drain(0.0)
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
+        await self._clients.serve(client, client.session_id, client.accepted.codec)
 
     async def _watch(self) -> None:
-        """Look at every connection now and then: one timer for all of them, none per frame."""
-        pause = min(self._limits.idle_timeout, self._patience.reading, 8.0) / 4
+        """Look at the connections and the listeners now and then."""
         while True:
-            await anyio.sleep(pause)
+            await anyio.sleep(self._clients.pause)
             self._lengthen_queues()
-            now = anyio.current_time()
-            for connection in tuple(self._connections):
-                connection.check(now)
+            self._clients.check(anyio.current_time())
 
     # ---- stopping
 
     async def _drain(self, servers: Sequence[Server]) -> None:
-        self._draining = True
         self._on_drain()
         self._stop_listening(servers)
         in_all = self._settings.shutdown_timeout
-        for connection in tuple(self._connections):
-            connection.drain(in_all)
-        with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
+        self._clients.drain(in_all)
+        with anyio.move_on_after(drain_time(in_all)):
             await _closed(servers)
 
     async def _shut(self, servers: Sequence[Server]) -> None:
         """Leave no connection behind, also when there was no time to drain."""
-        self._draining = True
         self._stop_listening(servers)
-        for connection in tuple(self._connections):
-            connection.go_away()
-        with anyio.move_on_after(_LAST_WORDS, shield=True):
+        self._clients.go_away()
+        with anyio.move_on_after(LAST_WORDS, shield=True):
             await _closed(servers)
         for client in [client for server in servers for client in server.handlers]:
             client.transport.abort()
@@ -321,16 +264,15 @@ class FrontDoor:
             connect = voxtree_v1.connect
         if connect is None:
             self._on_refused("path")
-            return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {_HELP}\n")
+            return client.respond(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {HELP}\n")
         if not wants_socket:
             self._on_refused("plain_http")
-            response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {_HELP}\n")
+            response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {HELP}\n")
             response.headers["Upgrade"] = "websocket"
             return response
         origins = request.headers.get_all("Origin")
-        if not _may_connect(origins, request.headers.get_all("Host"), self._settings.origins):
-            shown = ascii(", ".join(origins)[:200])
-            text = f"Pages from {shown} may not connect here: the server's `origins` do not list them."
+        if not may_connect(origins, request.headers.get_all("Host"), self._settings.origins):
+            text = foreign(origins)
             self._on_refused("origin")
             self._errors.report(NotAllowed(text))
             return client.respond(HTTPStatus.FORBIDDEN, f"{text}\n")
@@ -354,20 +296,20 @@ class FrontDoor:
             body = b'{"detail": "Only GET is answered here."}'
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, body, {"Allow": "GET"})
         origins = request.headers.get("origin", ())
-        if not _may_connect(origins, request.headers.get("host", ()), self._settings.origins):
+        if not may_connect(origins, request.headers.get("host", ()), self._settings.origins):
             self._on_refused("origin")
             return Answer(HTTPStatus.FORBIDDEN, b'{"detail": "This server\'s `origins` do not list that page."}')
         return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:
-        if self._sessions.ready() and not self._draining:
+        if self._sessions.ready() and not self._clients.draining:
             return _health(client, HTTPStatus.OK, "ready")
         return _health(client, HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
 
 
 def _session_id(path: str) -> str | None:
-    match = _SESSION_PATH.fullmatch(path.partition("?")[0])
-    return match[1] if match else None
+    before, _, name = path.partition("?")[0].rpartition("/")
+    return name if before == _UNNAMED and is_session_id(name) else None
 
 
 def _health(client: ServerConnection, status: HTTPStatus, state: str) -> Response:
@@ -410,25 +352,6 @@ def _complete(client: ServerConnection, _: Request, response: Response) -> None:
     assert isinstance(client, ClientSocket)
     if client.accepted is not None:
         response.headers.update(client.accepted.headers)
-
-
-def _may_connect(origins: Sequence[str], hosts: Sequence[str], allowed: Sequence[str]) -> bool:
-    if not origins:  # not a browser: a page cannot leave it out
-        return True
-    if len(origins) > 1:
-        return False
-    return "*" in allowed or origins[0] in allowed or (len(hosts) == 1 and _same_origin(origins[0], hosts[0]))
-
-
-def _same_origin(origin: str, host: str) -> bool:
-    # Without the scheme: behind a proxy that ends TLS we see http where the page says https.
-    try:
-        page, here = urlsplit(origin), urlsplit(f"//{host}")
-        default = {"http": 80, "https": 443}.get(page.scheme)
-        ports = {page.port or default, here.port or default}
-    except ValueError:
-        return False
-    return default is not None and page.hostname == here.hostname and len(ports) == 1
 
 
 def reason(exc: OSError) -> str:

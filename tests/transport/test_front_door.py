@@ -348,7 +348,7 @@ async def test_while_the_session_takes_no_audio_nothing_is_read_and_nothing_lost
 
 
 def _far_ahead(house: House) -> None:
-    for connection in house.door._connections:
+    for connection in house.door._clients._connections:
         connection.check(asyncio.get_running_loop().time() + 3600)
 
 
@@ -553,7 +553,7 @@ async def test_any_sign_of_life_counts(house: House, sign: str) -> None:
         else:
             await client.send(PCM)
             await house.sessions.opened[0].heard(160)
-        for connection in house.door._connections:
+        for connection in house.door._clients._connections:
             connection.check(before + Session().idle_timeout)
         await client.send('{"event":"stop"}')
         messages, code = await rest(client)

@@ -23,7 +23,7 @@ from supervisor.spec import INFINITY
 from supervisor.tree import Supervisor
 from transport.admin.chronicle import Chronicle
 from transport.admin.state import About, BackendRow, Check, Node, SessionRow, State
-from transport.front_door import FrontDoor
+from transport.clients import Door
 from transport.version import version
 
 STEP = 25  # sessions looked at in one turn of the event loop: well below a millisecond
@@ -41,7 +41,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     pool: Callable[[], BackendPool]
     sessions: Callable[[], Sessions]
     journal: Callable[[], Journal]
-    front_door: Callable[[], FrontDoor]
+    front_door: Callable[[], Door]
     mailboxes: Callable[[], Mapping[str, int]]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from riva.client.proto import riva_asr_pb2 as pb
 from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import ClientDisconnected, GoingAway, InvalidMessage
 from actors.speech.messages import Ready, SessionEvent
+from transport.admission import is_session_id
 from transport.connection import Sessions
-from transport.front_door import SESSION_ID
 from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
 from transport.grpc_door.responses import Responses, in_one
@@ -148,7 +147,7 @@ class RivaServicer:
     ) -> Status | None:
         if self._draining:
             return refusal(GoingAway(), self._errors)
-        if re.fullmatch(SESSION_ID, session_id) is None:
+        if not is_session_id(session_id):
             return refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"), self._errors)
         with self._call(session_id) as call:
             return await call.run(messages, requests, tell)
