@@ -18,9 +18,9 @@ PREFIX = "voxtree_cs_"  # for scanners that look for secrets where there should 
 LIFETIME = 600.0  # seconds; OpenAI's default. Only the handshake needs it, so it bounds how long a leaked one is of use
 KEY_BYTES = 32  # as many as the digest has; RFC 2104, section 3
 
-_NONCE_BYTES = 8  # no two secrets are the same; and base64 needs no `=`, which a subprotocol must not have
-_CLAIM = struct.Struct(f">Q{_NONCE_BYTES}s")  # when it expires, and the nonce
-_SEALED_BYTES = _CLAIM.size + sha256().digest_size
+_NONCE_BYTES = 8  # no two secrets are the same
+_CLAIM = struct.Struct(f">Q{_NONCE_BYTES}s")  # when it expires, and the nonce; the content follows
+_DIGEST_BYTES = sha256().digest_size
 
 
 class ClientSecret(NamedTuple):
@@ -32,6 +32,8 @@ class ClientSecret(NamedTuple):
 
 class ClientSecrets:
     """Makes secrets and knows its own again, without keeping any: each carries its expiry under a keyed digest.
+
+    It may carry something else besides, which its holder can read and cannot change.
 
     A secret may be used more than once: clients that reconnect within its lifetime need not fetch another.
 
@@ -49,21 +51,25 @@ class ClientSecrets:
             raise ValueError(f"a key of {len(self._key)} bytes; it takes {KEY_BYTES}")
         self._clock = clock
 
-    def mint(self) -> ClientSecret:
-        """A new one. Its characters are those of a WebSocket subprotocol."""
-        expires_at = math.ceil(self._clock() + LIFETIME)
-        claim = _CLAIM.pack(expires_at, secrets.token_bytes(_NONCE_BYTES))
-        sealed = base64.urlsafe_b64encode(claim + self._digest(claim))
+    def mint(self, content: bytes = b"", *, lifetime: float = LIFETIME) -> ClientSecret:
+        """A new one, good for so many seconds. Its characters are those of a WebSocket subprotocol."""
+        expires_at = math.ceil(self._clock() + lifetime)
+        claim = _CLAIM.pack(expires_at, secrets.token_bytes(_NONCE_BYTES)) + content
+        sealed = base64.urlsafe_b64encode(claim + self._digest(claim)).rstrip(b"=")  # which a subprotocol must not have
         return ClientSecret(PREFIX + sealed.decode("ascii"), expires_at)
 
     def knows(self, value: str) -> bool:
         """Whether it is one of ours, and not expired."""
+        return self.content(value) is not None
+
+    def content(self, value: str) -> bytes | None:
+        """What it carries; None: it is none of ours, or expired."""
         sealed = _unsealed(value)
-        claim, digest = sealed[: _CLAIM.size], sealed[_CLAIM.size :]
-        if len(sealed) != _SEALED_BYTES or not hmac.compare_digest(digest, self._digest(claim)):
-            return False
-        expires_at: int = _CLAIM.unpack(claim)[0]
-        return self._clock() < expires_at
+        claim, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
+        if len(claim) < _CLAIM.size or not hmac.compare_digest(digest, self._digest(claim)):
+            return None
+        expires_at: int = _CLAIM.unpack_from(claim)[0]
+        return claim[_CLAIM.size :] if self._clock() < expires_at else None
 
     def _digest(self, claim: bytes) -> bytes:
         return hmac.digest(self._key, PREFIX.encode("ascii") + claim, sha256)
@@ -78,6 +84,7 @@ def _unsealed(value: str) -> bytes:
     """What is behind the prefix; empty if that is nothing of ours."""
     prefix, sealed = value[: len(PREFIX)], value[len(PREFIX) :]
     try:
-        return base64.b64decode(sealed, altchars=b"-_", validate=True) if prefix == PREFIX else b""
+        padded = sealed + "=" * (-len(sealed) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True) if prefix == PREFIX else b""
     except ValueError:
         return b""

@@ -70,6 +70,18 @@ def test_a_later_expiry_cannot_be_written_into_it() -> None:
     assert ours.knows(PREFIX + base64.urlsafe_b64encode(sealed).decode())
 
 
+@given(st.binary(max_size=300), st.integers(10, 7200))
+def test_what_a_secret_carries_is_read_again_as_long_as_it_was_to_live(content: bytes, lifetime: int) -> None:
+    clock = Clock()
+    ours = ClientSecrets(KEY, clock=clock)
+    secret = ours.mint(content, lifetime=lifetime).value
+
+    assert re.fullmatch("[A-Za-z0-9_-]+", secret)
+    assert ours.content(secret) == content
+    clock.now += lifetime
+    assert ours.content(secret) is None
+
+
 @given(st.text() | st.text().map(PREFIX.__add__))
 def test_nothing_else_is_known_and_nothing_raises(value: str) -> None:
     assert not ClientSecrets(KEY).knows(value)
