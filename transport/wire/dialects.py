@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 
-from transport.wire import riva_realtime
+from transport.wire import openai_secrets
 from transport.wire.client_secrets import ClientSecrets
 from transport.wire.port import Accepted, Answer, Request, Routes
+from transport.wire.realtime import Realtime
 
 
 def routes(enabled: Collection[str]) -> Routes:
@@ -15,7 +16,10 @@ def routes(enabled: Collection[str]) -> Routes:
     secrets = ClientSecrets()
     sockets: dict[str, Callable[[Request, str], Accepted | Answer]] = {}
     posts: dict[str, Callable[[Request], Answer]] = {}
-    if "riva" in enabled:
-        sockets["/v1/realtime"] = partial(riva_realtime.connect, secrets=secrets)
-        posts["/v1/realtime/transcription_sessions"] = partial(riva_realtime.mint, secrets=secrets)
+    if "riva" in enabled or "openai" in enabled:
+        realtime = Realtime(enabled, secrets)
+        sockets["/v1/realtime"] = realtime.connect
+        posts["/v1/realtime/transcription_sessions"] = realtime.transcription_session
+    if "openai" in enabled:
+        posts["/v1/realtime/client_secrets"] = partial(openai_secrets.client_secret, secrets=secrets)
     return Routes(sockets=sockets, posts=posts)
