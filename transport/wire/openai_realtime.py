@@ -134,6 +134,7 @@ class OpenAIRealtime:
         self._start: Start | None = None  # once it was said
         self._limits = Limits()
         self._items = Items(self._stem, is_beta=is_beta, is_manual=settings.is_manual)
+        self._sample_bytes = 2
         self._appended = 0  # samples
         self._committed = 0  # … and how many of them were there at the last commit
         self._is_ticking = False
@@ -185,9 +186,8 @@ class OpenAIRealtime:
 
     def _append(self, audio: bytes) -> Sequence[ClientEvent]:
         begun = self._begun()
-        samples, rest = divmod(len(audio), self._sample_bytes)
-        if not rest and len(audio) <= self._limits.max_chunk_bytes:  # else it will be refused
-            self._appended += samples
+        if len(audio) % self._sample_bytes == 0 and len(audio) <= self._limits.max_chunk_bytes:  # else it is refused
+            self._appended += len(audio) // self._sample_bytes
         return (*begun, AudioBytes(audio))
 
     def _commit(self) -> Sequence[ClientEvent]:
@@ -227,15 +227,11 @@ class OpenAIRealtime:
         """What begins the session, unless it has begun."""
         if self._start is not None:
             return ()
-        self._start = self._settings.start(self._model)
-        self._items.rate = self._start.config.sample_rate
-        return (self._start,)
-
-    @property
-    def _sample_bytes(self) -> int:
-        assert self._start is not None
-        assert self._start.audio is not None
-        return self._start.audio.filled().frame_bytes
+        self._start = start = self._settings.start(self._model)
+        assert start.audio is not None
+        self._sample_bytes = start.audio.filled().frame_bytes
+        self._items.rate = start.config.sample_rate
+        return (start,)
 
     def _ticking(self) -> Sequence[ClientEvent]:
         if self._is_ticking:
