@@ -20,6 +20,8 @@ _RIVA_FIELDS = frozenset({
     "input_audio_params", "recognition_config", "speaker_diarization", "word_boosting", "endpointing_config",
     "custom_configuration",
 })  # fmt: skip
+_OPENAI_FIELDS = frozenset({"turn_detection", "input_audio_noise_reduction", "include"})  # … and what is OpenAI's
+_OPENAI_MODELS = ("gpt-", "whisper-")  # how names of its models begin
 _OPENAI_KEYS = ("sk-", "ek_")  # how keys of OpenAI's begin
 
 
@@ -117,9 +119,9 @@ class _Message(msgspec.Struct, frozen=True):
     def system(self) -> System:
         if self.type == "session.update":
             return System.OPENAI
-        if self.type == "transcription_session.update" and not _is_rivas(self.session):
+        if self.type == "transcription_session.update" and _is_openais(self.session):
             return System.OPENAI
-        return System.RIVA
+        return System.RIVA  # also in doubt: OpenAI's clients of the beta have to say in their request that they are
 
 
 def _first(message: str | bytes) -> _Message | None:
@@ -156,3 +158,11 @@ def _posted(body: bytes) -> System | None:
 
 def _is_rivas(session: dict[str, object]) -> bool:
     return not _RIVA_FIELDS.isdisjoint(session) or session.get("input_audio_format") == "none"
+
+
+def _is_openais(session: dict[str, object]) -> bool:
+    if _is_rivas(session):
+        return False
+    wanted = session.get("input_audio_transcription")
+    model = wanted.get("model") if isinstance(wanted, dict) else None
+    return not _OPENAI_FIELDS.isdisjoint(session) or str(model).startswith(_OPENAI_MODELS)

@@ -97,8 +97,19 @@ RIVAS = {"input_audio_format": "pcm16", "recognition_config": {}, "input_audio_p
             ["session.created", "session.updated"],
         ),
         (
-            {"type": "transcription_session.update", "session": {"input_audio_format": "pcm16"}},
+            {"type": "transcription_session.update", "session": {"turn_detection": None}},
             ["transcription_session.created", "transcription_session.updated"],
+        ),
+        (
+            {
+                "type": "transcription_session.update",
+                "session": {"input_audio_transcription": {"model": "gpt-4o-transcribe"}},
+            },
+            ["transcription_session.created", "transcription_session.updated"],
+        ),
+        (
+            {"type": "transcription_session.update", "session": {"input_audio_format": "pcm16"}},
+            ["transcription_session.updated"],
         ),
         ({"type": "transcription_session.update", "session": RIVAS}, ["transcription_session.updated"]),
         (
