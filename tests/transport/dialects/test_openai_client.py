@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
@@ -14,7 +15,7 @@ from openai import AsyncOpenAI, BadRequestError
 from openai.types import realtime as types
 from openai.types.websocket_reconnection import is_recoverable_close
 from pydantic import BaseModel
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from bench.riva import CodedSpeech
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SPEECH = CodedSpeech(words=40, rate=24_000, utterance=5, pause=0.8)
 TELEPHONE = CodedSpeech(words=20, rate=8000, utterance=5, pause=0.8)
+WIDEBAND = CodedSpeech(words=10, utterance=5, pause=0.8)
 MIDDLE = 70  # of its 144 messages
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
@@ -258,6 +260,23 @@ async def test_a_page_comes_with_a_secret_that_its_server_got() -> None:
     assert b"invalid_api_key" in refused.value.response.body
 
 
+async def test_a_plain_client_of_which_nothing_is_known_is_understood_by_its_first_message() -> None:
+    settings = {"format": {"type": "audio/pcm", "rate": 16000}, "turn_detection": None}
+    told: list[dict[str, Any]] = []
+    async with stage() as here, connect(f"ws://{here.address}/v1/realtime?intent=transcription") as socket:
+        greeting = json.loads(await socket.recv())
+        await say(socket, "session.update", session={"type": "transcription", "audio": {"input": settings}})
+        for chunk in WIDEBAND.chunks():
+            await say(socket, "input_audio_buffer.append", audio=base64.b64encode(chunk).decode())
+        await say(socket, "input_audio_buffer.commit")
+        while not told or told[-1]["type"] != COMPLETED:
+            told.append(json.loads(await socket.recv()))
+
+    assert greeting["type"] == "conversation.created"
+    assert [message["type"] for message in told[:2]] == ["session.created", "session.updated"]
+    assert score(WIDEBAND, told[-1]["transcript"]).flawless
+
+
 async def test_what_users_see_of_a_bad_request() -> None:
     fatal: list[Any] = []
     async with stage() as here:
@@ -318,6 +337,10 @@ async def test_what_users_see_of_a_server_that_is_full_and_of_one_that_stops() -
     assert text(stopped)  # what was said before is not lost
     assert stopped[-1].error.code == "CONN_006"
     assert recoverable == [1013, 1012]
+
+
+async def say(socket: ClientConnection, kind: str, **fields: Any) -> None:
+    await socket.send(json.dumps({"type": kind, **fields}))
 
 
 async def until(is_so: Callable[[], bool]) -> None:
