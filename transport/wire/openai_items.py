@@ -125,6 +125,7 @@ class Items:
     def status(self, event: Status) -> None:
         """The recogniser has gone, or is back."""
         self._is_away, self._quiet = event.state in ("recovering", "delayed"), 0
+        self._speaks = False  # what was not final is heard again, by another one
 
     def tick(self) -> list[ServerMessage]:
         """A second has passed."""

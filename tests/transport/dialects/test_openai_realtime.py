@@ -468,6 +468,15 @@ def test_a_commit_is_complete_when_nothing_is_heard_for_a_while_and_the_recognis
     assert transcripts(session.hear(AnswerDue())) == {"item_00000000c0de_1": "a"}
 
 
+def test_words_that_were_not_final_when_the_recogniser_went_keep_no_item_open() -> None:
+    session = manual()
+    session.append(SECOND * 4)
+    session.say("input_audio_buffer.commit")
+    session.hear(interim(0, 2, "a"), Status(state="recovering"), Status(state="degraded"))
+
+    assert transcripts(session.hear(*[AnswerDue()] * 3)) == {"item_00000000c0de_1": ""}
+
+
 def test_words_that_come_too_late_for_their_item_are_one_of_their_own() -> None:
     session = manual()
     session.append(SECOND * 4)
