@@ -370,7 +370,7 @@ def _cache(wanted: Cache, ref: Ref[CacheMessage]) -> Child:
     return Supervisor.child("cache", [actor_child("index", make, ref=ref)], restart=Restart.TEMPORARY)
 
 
-def _door(name: str, door: FrontDoor | GrpcDoor, settings: Settings) -> Child:
+def _door(name: str, door: Door | GrpcDoor, settings: Settings) -> Child:
     return Child(name, door.serve, shutdown=settings.server.shutdown_timeout)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar, assert_never
+from functools import partial
+from typing import NamedTuple, NoReturn, Protocol, TypeVar, assert_never
 
 import anyio
 from anyio.abc import TaskGroup
@@ -38,7 +39,7 @@ from actors.speech.ports import RecognitionConfig
 from actors.speech.signal import Signal
 from transport.audio.formats import AudioFormat
 from transport.wire.intake import Intake, Open, Refuse, Samples, Step
-from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Reply, ServerEvent
+from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Remind, Reply, ServerEvent
 
 _T = TypeVar("_T")
 _NORMAL = 1000  # close code: everything was delivered
@@ -290,6 +291,8 @@ class Connection:
                 with anyio.move_on_after(seconds):
                     await self._news.wait()
                 await self._send(AnswerDue())
+            case Remind(seconds):
+                self._tasks.start_soon(self._until_end, partial(self._remind, seconds))
             case Refuse(error, fatal):
                 if fatal:
                     return self._refusal(error)
@@ -342,6 +345,11 @@ class Connection:
                     if not codec.resumable and isinstance(event, Transcript | Gap) and event.seq:
                         link.acknowledge(event.seq)
             self._news.notify()
+
+    async def _remind(self, seconds: float) -> NoReturn:
+        while True:
+            await anyio.sleep(seconds)
+            await self._send(AnswerDue())
 
     async def _send(self, event: ServerEvent) -> None:
         for text in self._codec.encode(event):

@@ -12,6 +12,7 @@ from transport.wire.port import Answer, Request
 
 MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 256 * 1024  # a session's settings with a long list of words
+GO_AHEAD = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestRefused(Exception):
@@ -23,12 +24,17 @@ class RequestRefused(Exception):
 
 
 class RequestReader:
-    """Puts one request together from what arrives. What follows behind it is ignored: the connection ends with it."""
+    """Puts one request together from what arrives. What follows behind it is ignored: the connection ends with it.
+
+    Attributes:
+        wants_go_ahead: the client sends its body once it was told `GO_AHEAD`, or after a pause of its own.
+    """
 
     def __init__(self) -> None:
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self.wants_go_ahead = False
 
     def feed(self, data: bytes) -> Request | None:
         """The request, once all of it has arrived.
@@ -42,11 +48,10 @@ class RequestReader:
                 match event:
                     case h11.Request():
                         self._head = _unambiguous(event)
+                        _require_small(_announced(event))
                     case h11.Data(data=part):
                         self._body += part
-                        if len(self._body) > MAX_BODY_BYTES:
-                            text = f"The body of a request may have {MAX_BODY_BYTES} bytes."
-                            raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+                        _require_small(len(self._body))
                     case h11.EndOfMessage():
                         assert self._head is not None
                         return request(self._head.target.decode("ascii"), self._head.headers, bytes(self._body))
@@ -54,6 +59,7 @@ class RequestReader:
                         raise RequestRefused(HTTPStatus.BAD_REQUEST, "That request ended before it was complete.")
         except h11.RemoteProtocolError as exc:
             raise RequestRefused(HTTPStatus(exc.error_status_hint), f"That was not HTTP: {exc}.") from exc
+        self.wants_go_ahead = self._http.they_are_waiting_for_100_continue
         return None
 
 
@@ -64,6 +70,17 @@ def _unambiguous(head: h11.Request) -> h11.Request:
         text = "A request has a Content-Length or a Transfer-Encoding, and not both."
         raise RequestRefused(HTTPStatus.BAD_REQUEST, text)
     return head
+
+
+def _announced(head: h11.Request) -> int:
+    """How long the body is going to be; 0 if that is not said. h11 has seen to it that it is said once."""
+    return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+
+
+def _require_small(size: int) -> None:
+    if size > MAX_BODY_BYTES:
+        text = f"The body of a request may have {MAX_BODY_BYTES} bytes."
+        raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
 
 
 def request(target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> Request:

@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import msgspec
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
@@ -91,6 +92,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
         self._respond = respond
         self._reader: RequestReader | None = None  # of a POST
+        self._told_to_go_ahead = False
+        self._answered = False  # the POST, whether it was good or not
         self.heard_at = self.loop.time()
         self._stuck_since: float | None = None  # None: there is room in the write buffer
         self._unread = 0  # bytes that wait for the client since then
@@ -214,14 +217,29 @@ class ClientSocket(SafeToAbort, ServerConnection):
         return b"GET " + words[1] + b" HTTP/1.1\r\n" + rest
 
     def _read_post(self, reader: RequestReader, data: bytes) -> bytes:
+        if self._answered:
+            return b""
         try:
             request = reader.feed(data)
         except RequestRefused as refused:
-            return self._refuse(refused.status, str(refused))
-        if request is not None and not self.transport.is_closing():
-            self.transport.write(plain_http.response(self._respond(request)))
-            self.transport.close()
+            self._answer(Answer(refused.status, msgspec.json.encode({"detail": str(refused)})))
+            return b""
+        if request is not None:
+            self._answer(self._respond(request))
+        elif reader.wants_go_ahead and not self._told_to_go_ahead:
+            self._told_to_go_ahead = True
+            self.transport.write(plain_http.GO_AHEAD)
         return b""
+
+    def _answer(self, answer: Answer) -> None:
+        """Say the last word, and let the client close.
+
+        Were we to close while it still sends, its kernel would take our answer away from it. If it does not close, the
+        handshake's time runs out.
+        """
+        self._answered = True
+        self.transport.write(plain_http.response(answer))
+        self.transport.write_eof()
 
     def _refuse(self, status: http.HTTPStatus, text: str) -> bytes:
         response = self.protocol.reject(status, text + "\n")

@@ -8,17 +8,15 @@ import anyio
 import grpc
 
 from actors.speech.error_handler import ErrorHandler
-from supervisor.incarnation import Incarnation
+from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Life, Patience, drain_time
 from transport.connection import Sessions
-from transport.front_door import DEFAULT_PATIENCE, Address, CannotListen, Patience, reason
+from transport.front_door import Address, CannotListen, reason
 from transport.grpc_door.health import Health
 from transport.grpc_door.servicer import Models, RivaServicer
 from transport.wire.port import Limits
 
 # A whole recording comes in one message: 17 minutes at 16 kHz. It is held in memory before anything is known of it.
 DEFAULT_LIMITS = Limits(max_message_bytes=32 * 1024 * 1024)
-
-_LAST_WORDS = 0.8  # seconds for the last statuses: 1 s after a cancel a supervisor gives a child up
 
 
 class GrpcDoor:
@@ -68,7 +66,7 @@ class GrpcDoor:
         """How many sessions' calls run."""
         return len(self._servicer.calls)
 
-    async def serve(self, *, task_status: Incarnation) -> None:
+    async def serve(self, *, task_status: Life) -> None:
         """A supervised child: listen, and serve until asked to stop. The started value: its `Address`.
 
         Asked to stop, it takes no new calls, lets the running ones have the words for what they said, and sends their
@@ -126,14 +124,14 @@ class GrpcDoor:
     async def _drain(self, server: grpc.aio.Server) -> None:
         in_all = self._shutdown_timeout
         self.drain()
-        with anyio.move_on_after(max(in_all - 2 * _LAST_WORDS, in_all / 2)):
+        with anyio.move_on_after(drain_time(in_all)):
             await server.stop(in_all)  # past that, gRPC cancels calls, which explains nothing to anybody
 
     async def _shut(self, server: grpc.aio.Server) -> None:
         """Leave no call behind, also when there was no time to drain."""
         with anyio.CancelScope(shield=True):
             self._servicer.send_away()
-            await server.stop(_LAST_WORDS)
+            await server.stop(LAST_WORDS)
             await self._servicer.ended(0.1)  # gRPC has cancelled them, and they need no more than a turn of the loop
 
 

@@ -14,7 +14,7 @@ from actors.speech.messages import Acknowledge, Finalize, Resume, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat
 from transport.audio.stream import AudioStream
-from transport.wire.port import AudioBytes, Await, Bad, ClientEvent, Codec, Limits, Reply, Start
+from transport.wire.port import AudioBytes, Await, Bad, ClientEvent, Codec, Limits, Remind, Reply, Start
 
 MAX_STRIKES = 5  # enough for a developer to see what is wrong, too few to be a way to keep us busy
 
@@ -40,7 +40,7 @@ class Refuse(msgspec.Struct, frozen=True):
     fatal: bool
 
 
-Step = Open | Samples | Acknowledge | Finalize | Stop | Reply | Await | Refuse
+Step = Open | Samples | Acknowledge | Finalize | Stop | Reply | Await | Remind | Refuse
 
 
 class _Phase(Enum):
@@ -92,7 +92,7 @@ class Intake:
                 return [event] if self._phase is _Phase.OPEN else []
             case Stop():
                 return self._on_stop()
-            case Reply() | Await():
+            case Reply() | Await() | Remind():
                 return [event]
             case Bad(error):
                 return [self._refusal(error)]

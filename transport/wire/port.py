@@ -59,13 +59,19 @@ class Await(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Remind(msgspec.Struct, frozen=True):
+    """Let the codec know that time passes: by `AnswerDue`, every so many seconds. The client goes on meanwhile."""
+
+    seconds: float
+
+
 class Bad(msgspec.Struct, frozen=True):
     """A message that is not part of the protocol, or asks for what there is not; the error says which."""
 
     error: SpeechError
 
 
-ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Reply | Await | Bad
+ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Reply | Await | Remind | Bad
 
 # ---- what a client is told
 
@@ -94,7 +100,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class AnswerDue(msgspec.Struct, frozen=True):
-    """The time of an `Await` is over."""
+    """The time of an `Await` is over, or of a `Remind`."""
 
 
 Told = Opened | Transcript | Recalled | Gap | Ack | Status | GoAway | Failed | Done
