@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
 from actors.address import Ref
+from actors.errors import ActorGone
 from actors.speech.audio_log import Cursor
 from actors.speech.errors import SpeechError
 from actors.speech.listening import Listening, Outcome, task_group
@@ -37,15 +39,16 @@ class Recogniser:
         self._pool = pool
 
     async def run(self, *, task_status: Incarnation) -> None:
-        """Recognise until all audio was heard.
+        """Recognise until all audio was heard, or the session is over.
 
         Raises:
             SpeechError: what ended the stream, as the backend's edge translated it.
         """
         task_status.started()
-        async with task_group() as tasks:
-            life = _Life(self._record, self._session, self._pool, task_status.timers, tasks)
-            tasks.start_soon(life.listen)
+        with suppress(ActorGone):  # the session ends, as when its client has gone, and we with it
+            async with task_group() as tasks:
+                life = _Life(self._record, self._session, self._pool, task_status.timers, tasks)
+                tasks.start_soon(life.listen)
 
 
 class _Life:

@@ -20,6 +20,7 @@ from bench.rounds import ROOT
 
 REQUESTS_NAME = "requests"
 LOOK_EVERY = 5000
+COVERED = "cov: "  # what it says when it sees code being reached; without that it would mutate blindly
 GUIDED_SHARE = 0.1  # of the inputs: one costs atheris ten times as much
 TIME_LIMIT = 1800.0  # seconds for one guided run
 
@@ -43,15 +44,15 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         began = time.monotonic()
         try:
-            mutated = _mutated(name, (args.inputs - guided) // len(names) + 1, args.seed)
+            by_messages = mutated(name, (args.inputs - guided) // len(names) + 1, args.seed)
         except _Escaped as escaped:
             progress()
             print(f"{name}: {escaped}", file=sys.stderr)
             raise SystemExit(1) from escaped.__cause__
-        covered = _guided(name, guided // len(names)) if guided else 0
+        by_coverage = _guided(name, guided // len(names)) if guided else 0
         progress()
-        print(f"{name:24} {mutated:12,} {covered:12,} {time.monotonic() - began:8.1f}", flush=True)
-        total += mutated + covered
+        print(f"{name:24} {by_messages:12,} {by_coverage:12,} {time.monotonic() - began:8.1f}", flush=True)
+        total += by_messages + by_coverage
     print(f"{total:,} inputs, nothing escaped" + ("" if guides else "; by coverage none: atheris is not installed"))
     return 0
 
@@ -60,7 +61,7 @@ class _Escaped(Exception):
     """An input made something raise. The message shows it; the cause is what was raised."""
 
 
-def _mutated(name: str, inputs: int, seed: int) -> int:
+def mutated(name: str, inputs: int, seed: int) -> int:
     """Play mutations until so many inputs were taken; how many it were."""
     taken = number = 0
     while taken < inputs:
@@ -77,11 +78,9 @@ def _mutated(name: str, inputs: int, seed: int) -> int:
 
 def _conversation(name: str, seed: str) -> list[Message]:
     mutator = Mutator(seed)
-    return (
-        mutator.conversation(targets()[name].conversations)
-        if name in targets()
-        else [mutator.data(mutator.one_of(REQUESTS))]
-    )
+    if name == REQUESTS_NAME:
+        return [mutator.data(mutator.one_of(REQUESTS))]
+    return mutator.conversation(targets()[name].conversations)
 
 
 def play(name: str, data: list[Message]) -> int:
@@ -97,9 +96,9 @@ def play(name: str, data: list[Message]) -> int:
 def _guided(name: str, runs: int) -> int:
     """Have atheris look for inputs that reach new code; how many it tried."""
     progress("fuzzing", f"{name}: {runs:,} by coverage")
-    command = [sys.executable, "-m", "bench.fuzz.guided", name, str(runs)]
+    command = [sys.executable, "-m", "bench.fuzz_guided", name, str(runs)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT)
-    if done.returncode:
+    if done.returncode or COVERED not in done.stderr:
         progress()
         print(f"{name}, by coverage:\n{done.stderr[-4000:]}", file=sys.stderr)
         raise SystemExit(1)

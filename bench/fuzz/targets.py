@@ -178,7 +178,7 @@ def targets() -> dict[str, Target]:
         Target("voxtree.v1", voxtree_v1.connect, _asked("/transcribe"), _VOXTREE),
         Target("vosk", ROUTES.sockets["/"], _asked("/"), _VOSK),
         Target("deepgram", ROUTES.sockets["/v1/listen"], _asked("/v1/listen", _LINEAR16), _DEEPGRAM),
-        Target("deepgram, a file", ROUTES.sockets["/v1/listen"], _asked("/v1/listen"), _DEEPGRAM),
+        Target("deepgram, a file", ROUTES.sockets["/v1/listen"], _asked("/v1/listen"), _DEEPGRAM_FILE),
         Target("riva realtime", ROUTES.sockets["/v1/realtime"], _asked("/v1/realtime", _INTENT), _RIVA),
         Target(
             "openai realtime",
@@ -210,7 +210,11 @@ _VOSK = (
 )
 _DEEPGRAM = (
     _said(PCM, {"type": "KeepAlive"}, PCM, {"type": "Finalize"}, {"type": "CloseStream"}),
-    _said(WAV, PCM[:77], PCM[77:], b""),
+    _said(PCM[:77], PCM[77:], b""),
+)
+_DEEPGRAM_FILE = (
+    _said(WAV, {"type": "KeepAlive"}, PCM[:77], PCM[77:], b""),
+    _said(WAV[:30], WAV[30:50], WAV[50:], {"type": "Finalize"}, PCM, {"type": "CloseStream"}),
 )
 _RIVA = (
     _said(
@@ -285,7 +289,7 @@ def _events() -> list[ServerEvent]:
     config = RecognitionConfig()
     word = Word("hello", 1600, 4800, 0.9)
     interim = Transcript(is_final=False, seq=0, start=0, end=4800, text="hel", stability=0.5)
-    problem = Problem(code="RIVA_001", detail="\ud83d\ude00 \"'\\ \x00", retry_after=1.5, fatal=True)
+    problem = Problem(code="RIVA_001", detail="😀 \"'\\ \x00", retry_after=1.5, fatal=True)
     return [
         Opened(Ready(session_id=SESSION_ID, config=config), AudioFormat(), Limits()),
         AnswerDue(),

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.address import Ref
+from actors.mailbox import Mailbox
 from actors.speech.errors import (
     ChunkTooLarge,
     ConnectionFailed,
@@ -24,13 +26,15 @@ from actors.speech.errors import (
 from actors.speech.journal.body import Bodies
 from actors.speech.journal.port import JournalStore
 from actors.speech.link import Link
-from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, Status, Transcript
+from actors.speech.messages import Done, Gap, Problem, Ready, SessionEvent, SessionMessage, Status, Transcript
 from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
+from actors.speech.recogniser import Recogniser
+from actors.speech.record import SessionRecord
 from actors.speech.reports import SessionReport
 from actors.speech.sessions import Sessions
-from supervisor.reports import Event
-from supervisor.spec import Child
+from supervisor.reports import ChildEnded, ChildStarted, Event
+from supervisor.spec import Child, Restart
 from supervisor.testing import settle, virtual_backend
 from supervisor.tree import Supervisor
 from tests.speech.fakes import GAP, PAUSE, RATE, WORD, FakeBackend, in_memory, speech
@@ -486,3 +490,29 @@ def test_every_word_comes_exactly_once_wherever_streams_break(
     said = [event for event in events if isinstance(event, Transcript) and event.is_final]
     assert [final.seq for final in said] == list(range(1, len(said) + 1))
     assert [final.start for final in said[1:]] == [final.end for final in said[:-1]]
+
+
+async def test_a_session_that_cannot_be_resumed_ends_with_its_client() -> None:
+    backend = FakeBackend()
+    async with running(backend) as sessions:
+        session = await sessions.open("s1", CONFIG, resumable=False)
+        await session.audio(speech(1, 4))
+        session.disconnected()
+        await anyio.sleep(0.1)
+        assert len(sessions) == 0
+    assert backend.live == 0
+
+
+async def test_a_recogniser_whose_session_is_over_ends_in_order() -> None:
+    """Results come all the time, also while a session ends."""
+    seen: list[Event] = []
+    backend = FakeBackend()
+    record, ref = SessionRecord("s1", CONFIG, 60.0), Ref[SessionMessage]("session:s1", Mailbox(8))
+    pool = BackendPool([backend])
+    recogniser = Child("recogniser", Recogniser(record, ref, pool).run, restart=Restart.TEMPORARY)
+    async with Supervisor([Child("pool", pool.run), recogniser], on_event=seen.append):
+        ref.close()
+        await settle()
+    ended = [event for event in seen if event.path[-1] == "recogniser" and not isinstance(event, ChildStarted)]
+    assert [type(event) for event in ended] == [ChildEnded]
+    assert backend.live == 0

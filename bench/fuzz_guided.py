@@ -1,4 +1,4 @@
-"""`python -m bench.fuzz.guided NAME RUNS`: atheris on one target, in a process of its own, which it ends itself."""
+"""`python -m bench.fuzz_guided NAME RUNS`: atheris on one target, in a process of its own, which it ends itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def main(name: str, runs: str) -> None:
         for number, seed in enumerate(known):
             Path(folder, str(number)).write_bytes(seed)
         arguments = [sys.argv[0], folder, f"-runs={runs}", "-seed=1", "-max_len=8192", f"-artifact_prefix={folder}/"]
-        atheris.Setup([*arguments, "-verbosity=0"], once)
+        atheris.Setup([*arguments, "-verbosity=1"], once)
         atheris.Fuzz()
 
 
