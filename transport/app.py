@@ -40,7 +40,7 @@ from transport.cache.similar import SimilarAudio
 from transport.clients import Door
 from transport.embedded.host import EmbeddedRecogniser
 from transport.expected import ExpectedError
-from transport.front_door import FrontDoor
+from transport.front_door import Address, FrontDoor
 from transport.grpc_door import GrpcDoor
 from transport.grpc_door.door import DEFAULT_LIMITS
 from transport.journal import make_bodies, make_journal
@@ -90,6 +90,7 @@ class App:
         mounted: bool = False,
     ) -> None:
         self._listener = listener
+        self._has_vosk_door = settings.dialects.vosk_port is not None and not mounted
         self.registry = CollectorRegistry()
         self.errors = ErrorHandler(self.registry, listener=lambda error: self._observers.error(error))
         self.admin = self._admin(settings) if settings.admin.enabled else None
@@ -139,6 +140,13 @@ class App:
     def url(self) -> str:
         """Where clients connect, once the tree runs; empty if they come through another server."""
         return self.front_door.url
+
+    def other_doors(self) -> dict[str, Address]:
+        """Where else clients of other systems connect, by name, once the tree runs."""
+        found = {"riva over gRPC": self.tree.value("riva door")} if self.riva_door is not None else {}
+        if self._has_vosk_door:
+            found["vosk"] = self.tree.value("front door")[-1]
+        return found
 
     async def reload(self, settings: Settings) -> Changes:
         """Use what can be used of other settings: backends, origins and limits. No session is dropped.

@@ -29,6 +29,7 @@ from actors.speech.ports import Tier
 from bench.proxy import Proxy
 from bench.riva import CodedSpeech, RivaProcess, ScriptedRiva
 from tests.docs.examples import ROOT
+from tests.docs.test_client_examples import shown
 from tests.docs.test_error_handling import Server
 from tests.transport.dialects.stage import score
 from transport.asgi import Voxtree
@@ -306,3 +307,9 @@ async def refusal(url: str, **options: Any) -> tuple[int, bytes]:
     with pytest.raises(InvalidStatus) as refused:
         await connect(url, **options)
     return refused.value.response.status_code, bytes(refused.value.response.body or b"")[:78]
+
+
+def test_the_page_shows_the_example() -> None:
+    page = (ROOT / "docs" / "dialects.md").read_text(encoding="utf-8")
+
+    assert shown(page, "python", "asgi_app.py") == (EXAMPLES / "asgi_app.py").read_text(encoding="utf-8")
