@@ -16,13 +16,13 @@ from riva.client.proto import riva_asr_pb2 as pb
 from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from riva.client.proto.riva_common_pb2 import RequestId
 
-from actors.speech.errors import ChunkTooLarge, InvalidAudioFormat, InvalidMessage, ModelNotFound
+from actors.speech.errors import ChunkTooLarge, InvalidAudioFormat, InvalidMessage
 from actors.speech.messages import Finalize, Stop
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import AudioFormat, DeclaredFormat, Encoding, require_supported
 from transport.audio.stream import AudioStream
 from transport.wire.intake import Open, Samples
-from transport.wire.voxtree_v1 import LANGUAGE
+from transport.wire.reading import require_language
 
 Step = Open | Samples | Finalize | Stop
 
@@ -193,8 +193,7 @@ def _declared(wanted: Any) -> DeclaredFormat:
 
 
 def _config(wanted: Any, audio: AudioFormat, *, interim_results: bool) -> RecognitionConfig:
-    if not LANGUAGE.fullmatch(wanted.language_code):
-        raise ModelNotFound(f"language_code {wanted.language_code[:40]!r}: expected a BCP-47 tag such as 'en-US'")
+    require_language(wanted.language_code, "language_code")
     if len(wanted.model) > MAX_NAME:
         raise InvalidMessage(f"model: a name of {len(wanted.model)} characters; allowed are {MAX_NAME}")
     return RecognitionConfig(

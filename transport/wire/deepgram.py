@@ -20,7 +20,6 @@ from actors.speech.errors import (
     ClientTimeout,
     InvalidAudioFormat,
     InvalidMessage,
-    SpeechError,
 )
 from actors.speech.messages import (
     Ack,
@@ -76,10 +75,10 @@ from transport.wire.port import (
     Start,
     catalogue_close,
 )
+from transport.wire.reading import explained
 
 _SCHEMES = ("token", "bearer")  # as which browsers, which can send no header, offer a key: (SCHEME, KEY)
 _PUNCTUATION = ".,;:?!¿¡…。，、？！"  # what a `word` is without
-_MAX_DETAIL = 200  # characters
 _VERSION = version()  # of a model's: asking takes too long for every message
 _SERVER_FAILED = 1011
 # Close codes that Deepgram's clients know, for those of the catalogue that they do not.
@@ -167,7 +166,7 @@ class Deepgram:
         try:
             return self._meant(_read(message))
         except (ValueError, RecursionError) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            return (Bad(_explained(message, exc)),)
+            return (Bad(explained(message, exc, CLIENT_TYPES, hint="; audio goes into binary messages")),)
 
     def _meant(self, message: ClientMessage) -> Sequence[ClientEvent]:
         match message:
@@ -297,25 +296,3 @@ class Deepgram:
 
     def _seconds(self, samples: int) -> float:
         return round(samples / self._rate, 6)  # to less than a sample
-
-
-class _AnyType(msgspec.Struct, frozen=True):
-    type: str
-
-
-def _explained(message: str, cause: Exception) -> SpeechError:
-    """The error for a text that is none of the messages, read again leniently to say what it lacks."""
-    try:
-        seen = msgspec.json.decode(message, type=_AnyType).type
-    except msgspec.ValidationError as exc:
-        return InvalidMessage(_line(exc))
-    except (ValueError, RecursionError):
-        return InvalidMessage(f"text that is not JSON ({_line(cause)}); audio goes into binary messages")
-    if seen in CLIENT_TYPES:
-        return InvalidMessage(f"{seen}: {_line(cause)}")
-    return InvalidMessage(f"unknown type {seen[:40]!r}: known are {', '.join(CLIENT_TYPES)}")
-
-
-def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:_MAX_DETAIL]
-    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

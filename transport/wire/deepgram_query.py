@@ -7,17 +7,16 @@ speaker is whose.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from actors.speech.errors import InvalidAudioFormat
+from actors.speech.errors import InvalidAudioFormat, ModelNotFound
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import DeclaredFormat, Encoding, require_supported
+from transport.wire.reading import require_language
 
 _ENCODINGS = {"linear16": Encoding.PCM16, "mulaw": Encoding.MULAW, "alaw": Encoding.ALAW}
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; `multi` is one too
 _OURS = "riva:"  # before a model's name: the others are Deepgram's, which do not exist here
 _MOST_DIGITS = 9
 _MAX_SHOWN = 60  # characters of a value that are said back
@@ -117,8 +116,10 @@ def _language(query: Mapping[str, Sequence[str]]) -> str:
     language = _text(query, "language")
     if language is None:
         return RecognitionConfig().language
-    if not _LANGUAGE.fullmatch(language):
-        raise _bad("language", language, "expected a BCP-47 tag such as en-US")
+    try:
+        require_language(language)
+    except ModelNotFound as exc:
+        raise BadParameter(exc.detail) from exc
     return _REGIONS.get(language.lower(), language)
 
 

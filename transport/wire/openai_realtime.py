@@ -55,12 +55,12 @@ from transport.wire.port import (
     Start,
     catalogue_close,
 )
+from transport.wire.reading import MAX_DETAIL, explained
 
 SUBPROTOCOL = "realtime"
 KEY_PREFIX = "openai-insecure-api-key."  # of the subprotocol with which browsers present a key
 _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 _TICK = 1.0  # seconds
-_MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
 
 _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
@@ -158,8 +158,8 @@ class OpenAIRealtime:
         except SpeechError as error:
             return (Bad(error),)
         except (ValueError, RecursionError) as exc:
-            explained, self._client_event = _explained(message, exc)
-            return (Bad(explained),)
+            self._client_event = _identity(message)
+            return (Bad(explained(message, exc, CLIENT_TYPES)),)
 
     def encode(self, event: ServerEvent) -> Sequence[str]:
         """See `Codec.encode`."""
@@ -293,29 +293,14 @@ def _error(entry: Entry, *, detail: str = "", retry_after: float | None = None) 
     )
 
 
-class _AnyMessage(msgspec.Struct, frozen=True):
-    type: str
+class _Identified(msgspec.Struct, frozen=True):
     event_id: object = None
-    audio: object = None
 
 
-def _explained(message: str, cause: Exception) -> tuple[SpeechError, str | None]:
-    """The error for a text that is none of our messages, read again leniently to say what it lacks; and its id."""
+def _identity(message: str) -> str | None:
+    """What the client calls a message that cannot be read otherwise; None: nothing."""
     try:
-        seen = msgspec.json.decode(message, type=_AnyMessage)
-    except msgspec.ValidationError as exc:
-        return InvalidMessage(_line(exc)), None
+        given = msgspec.json.decode(message, type=_Identified).event_id
     except (ValueError, RecursionError):
-        return InvalidMessage(f"text that is not JSON ({_line(cause)})"), None
-    identity = seen.event_id[:_MAX_DETAIL] if isinstance(seen.event_id, str) else None
-    if seen.type not in CLIENT_TYPES:
-        known = ", ".join(CLIENT_TYPES)
-        return InvalidMessage(f"type {seen.type[:60]!r} is none of a transcription session's: {known}"), identity
-    if seen.type == Append.__struct_config__.tag and isinstance(seen.audio, str):
-        return AudioProcessingFailed("audio is not base64 (RFC 4648, with padding)"), identity
-    return InvalidMessage(f"{seen.type}: {_line(cause)}"), identity
-
-
-def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:_MAX_DETAIL]
-    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
+        return None
+    return given[:MAX_DETAIL] if isinstance(given, str) else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
 import msgspec
 from msgspec import UNSET
 
-from actors.speech.errors import InvalidAudioFormat, InvalidMessage, ModelNotFound
+from actors.speech.errors import InvalidAudioFormat, InvalidMessage
 from actors.speech.ports import RecognitionConfig
 from transport.audio.formats import DeclaredFormat, Encoding, require_supported
 from transport.wire.openai_realtime_schema import (
@@ -27,6 +26,7 @@ from transport.wire.openai_realtime_schema import (
     TurnDetection,
 )
 from transport.wire.port import Start
+from transport.wire.reading import require_language
 
 OUR_MODELS = "riva:"  # before the name of a model that is meant for us; all others are OpenAI's, and stand for none
 
@@ -39,7 +39,6 @@ LOCALES: Mapping[str, str] = MappingProxyType({
     "tr": "tr-TR", "uk": "uk-UA", "zh": "zh-CN",
 })  # fmt: skip
 
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")
 _RATE = 24_000  # Hz; OpenAI's only one for PCM
 _ENCODINGS = {
     "audio/pcm": (Encoding.PCM16, None),
@@ -164,8 +163,7 @@ def _encoding(form: Format) -> tuple[Encoding, int]:
 def _locale(language: str | None) -> str:
     if not language:
         return RecognitionConfig().language
-    if not _LANGUAGE.fullmatch(language):
-        raise ModelNotFound(f"language {language!r}: expected a code such as 'en', or a BCP-47 tag such as 'en-US'")
+    require_language(language)
     return LOCALES.get(language.lower(), language)
 
 

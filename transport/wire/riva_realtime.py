@@ -9,7 +9,6 @@ not know, and overwrites its text with each `completed`: so the last one has the
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
@@ -20,11 +19,9 @@ import msgspec
 
 from actors.speech.catalogue import CATALOGUE, UNKNOWN, Action, Entry, Fault
 from actors.speech.errors import (
-    AudioProcessingFailed,
     GoingAway,
     InvalidAudioFormat,
     InvalidMessage,
-    ModelNotFound,
     SpeechError,
 )
 from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Recalled, Status, Stop, Transcript
@@ -46,6 +43,7 @@ from transport.wire.port import (
     Start,
     catalogue_close,
 )
+from transport.wire.reading import explained, require_language
 from transport.wire.riva_realtime_schema import (
     CLIENT_TYPES,
     AppendMessage,
@@ -84,8 +82,6 @@ _ENCODINGS: Mapping[str, Encoding | None] = {
     "g711_alaw": Encoding.ALAW,
     "none": None,  # a file with its header
 }
-_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape
-_MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
 _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
 
@@ -163,7 +159,7 @@ class RivaRealtime:
             ValueError,
             RecursionError,
         ) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            return (Bad(_explained(message, exc)),)
+            return (Bad(explained(message, exc, CLIENT_TYPES)),)
 
     def encode(self, event: ServerEvent) -> Sequence[str]:
         """See `Codec.encode`."""
@@ -334,8 +330,7 @@ def _start(session: Session) -> Start:
         SpeechError: something in them is not to be had.
     """
     language = session.input_audio_transcription.language
-    if not _LANGUAGE.fullmatch(language):
-        raise ModelNotFound(f"language {language!r}: expected a BCP-47 tag such as 'en-US'")
+    require_language(language)
     if session.input_audio_format not in _ENCODINGS:
         raise InvalidAudioFormat(
             f"input_audio_format {session.input_audio_format!r}: allowed are {', '.join(_ENCODINGS)}"
@@ -372,28 +367,3 @@ def _details(entry: Entry, *, detail: str = "", ref: str = "", retry_after: floa
         retry_after_ms=msgspec.UNSET if retry_after is None else round(retry_after * 1000),
         ref=ref or msgspec.UNSET,
     )
-
-
-class _AnyMessage(msgspec.Struct, frozen=True):
-    type: str
-    audio: object = None
-
-
-def _explained(message: str, cause: Exception) -> SpeechError:
-    """The error for a text that is none of the messages, read again leniently to say what it lacks."""
-    try:
-        seen = msgspec.json.decode(message, type=_AnyMessage)
-    except msgspec.ValidationError as exc:
-        return InvalidMessage(_line(exc))
-    except (ValueError, RecursionError):
-        return InvalidMessage(f"text that is not JSON ({_line(cause)})")
-    if seen.type not in CLIENT_TYPES:
-        return InvalidMessage(f"unknown type {seen.type[:40]!r}: known are {', '.join(CLIENT_TYPES)}")
-    if isinstance(seen.audio, str) and "base64" in str(cause):
-        return AudioProcessingFailed("audio is not base64 (RFC 4648, with padding)")
-    return InvalidMessage(f"{seen.type}: {_line(cause)}")
-
-
-def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:_MAX_DETAIL]
-    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

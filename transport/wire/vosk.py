@@ -35,6 +35,7 @@ from transport.wire.port import (
     Start,
     catalogue_close,
 )
+from transport.wire.reading import line
 
 # An answer may wait for what its audio says, but half as long as that lasts: a client that speaks stays ahead, and one
 # that reads a file still gets through it in half the time.
@@ -42,7 +43,6 @@ _SHARE_OF_CHUNK = 0.5
 _LONGEST_WAIT = 0.1  # seconds; nobody sees words earlier for a longer one, since they can come with the next answer
 _RESET_WAIT = 0.5  # seconds for the final that `reset` asks for; backends take some 0.1 to 0.3
 _SAMPLE_BYTES = 2
-_MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
 
 
 class _Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +146,7 @@ class Vosk:
         except SpeechError as error:
             return (Bad(error),)
         except (ValueError, RecursionError) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            why = f"expected config, eof or reset: {_line(exc)}; audio goes into binary messages"
+            why = f"expected config, eof or reset: {line(exc)}; audio goes into binary messages"
             return (Bad(InvalidMessage(why)),)
 
     def _audio(self, data: bytes) -> Sequence[ClientEvent]:
@@ -173,7 +173,7 @@ class Vosk:
         try:
             config = msgspec.convert(given, _Config, strict=False)  # as loose with numbers as vosk-server
         except msgspec.ValidationError as exc:
-            raise InvalidMessage(f"config: {_line(exc)}") from exc
+            raise InvalidMessage(f"config: {line(exc)}") from exc
         require_supported(sample_rate=config.sample_rate)
         self._given, self._config, self._rate = given, config, config.sample_rate
         return ()
@@ -264,8 +264,3 @@ def _failed(event: Failed) -> _Error:
     problem = event.problem
     entry = CATALOGUE.get(problem.code, UNKNOWN)
     return _Error(entry.code, entry.message, problem.detail, event.ref, problem.retry_after)
-
-
-def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:_MAX_DETAIL]
-    return text if text.startswith("JSON") else text[:1].lower() + text[1:]

@@ -5,7 +5,6 @@ On the wire positions are samples, and times are milliseconds and named `_ms`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -13,11 +12,8 @@ import msgspec
 
 from actors.speech.catalogue import CATALOGUE, UNKNOWN
 from actors.speech.errors import (
-    AudioProcessingFailed,
     GoingAway,
     InvalidAudioFormat,
-    InvalidMessage,
-    ModelNotFound,
     SpeechError,
 )
 from actors.speech.messages import (
@@ -50,6 +46,7 @@ from transport.wire.port import (
     Told,
     catalogue_close,
 )
+from transport.wire.reading import explained, require_language
 from transport.wire.voxtree_v1_schema import (
     CLIENT_EVENTS,
     AckMessage,
@@ -78,8 +75,7 @@ from transport.wire.voxtree_v1_schema import (
 
 SUBPROTOCOL = "voxtree.v1"
 
-LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; Riva's `multi` is one too
-_MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
+_HINT = "; audio goes into binary messages"
 _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
 
@@ -114,7 +110,7 @@ class VoxtreeV1:
             ValueError,
             RecursionError,
         ) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
-            return (Bad(_explained(message, exc)),)
+            return (Bad(explained(message, exc, CLIENT_EVENTS, tag="event", audio="data", hint=_HINT)),)
 
     def encode(self, event: ServerEvent) -> Sequence[str]:
         """See `Codec.encode`."""
@@ -199,8 +195,7 @@ def _meant(message: ClientMessage) -> ClientEvent:
 
 
 def _start(config: StartConfig, resume: ResumeRequest | None) -> Start:
-    if not LANGUAGE.fullmatch(config.language):
-        raise ModelNotFound(f"language {config.language!r}: expected a BCP-47 tag such as 'en-US'")
+    require_language(config.language)
     require_supported(sample_rate=config.sample_rate, channels=config.channels)
     audio = DeclaredFormat(
         encoding=_encoding(config.encoding), sample_rate=config.sample_rate, channels=config.channels
@@ -222,31 +217,6 @@ def _encoding(name: str | None) -> Encoding | None:
         return None if name is None else Encoding(name)
     except ValueError:
         raise InvalidAudioFormat(f"encoding {name!r}: allowed are {ENCODINGS}") from None
-
-
-class _AnyEvent(msgspec.Struct, frozen=True):
-    event: str
-    data: object = None
-
-
-def _explained(message: str, cause: Exception) -> SpeechError:
-    """The error for a text that is none of our messages, read again leniently to say what it lacks."""
-    try:
-        seen = msgspec.json.decode(message, type=_AnyEvent)
-    except msgspec.ValidationError as exc:
-        return InvalidMessage(_line(exc))
-    except (ValueError, RecursionError):
-        return InvalidMessage(f"text that is not JSON ({_line(cause)}); audio goes into binary messages")
-    if seen.event not in CLIENT_EVENTS:
-        return InvalidMessage(f"unknown event {seen.event[:40]!r}: known are {', '.join(CLIENT_EVENTS)}")
-    if seen.event == "audio" and isinstance(seen.data, str):
-        return AudioProcessingFailed("data is not base64 (RFC 4648, with padding)")
-    return InvalidMessage(f"{seen.event}: {_line(cause)}")
-
-
-def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:_MAX_DETAIL]
-    return text if text.startswith("JSON") else text[:1].lower() + text[1:]
 
 
 def _recalled(event: Recalled) -> TranscriptMessage:

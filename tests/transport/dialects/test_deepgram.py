@@ -158,7 +158,7 @@ def test_the_query_says_what_the_session_is_to_be(query: str, options: Options) 
         ("encoding=alaw&sample_rate=4000", "sample_rate 4000: allowed are 8000 to 48000 Hz"),
         (RAW + "&channels=6", "channels 6: allowed are 1 and 2"),
         (RAW + "&channels=0", "channels 0: allowed are 1 and 2"),
-        ("language=e%0d%0an", "language 'e\\r\\nn': expected a BCP-47 tag such as en-US"),
+        ("language=e%0d%0an", "language 'e\\r\\nn': expected a BCP-47 tag such as 'en-US'"),
         ("interim_results=1", "interim_results '1': expected true or false"),
         ("punctuate=yes", "punctuate 'yes': expected true or false"),
         ("endpointing=-1", "endpointing '-1': expected a number of milliseconds, or false"),
