@@ -114,6 +114,24 @@ def test_a_port_that_something_else_holds_is_a_failure(doctor: Doctor) -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "other"), [("vosk", 2701), ("riva", 50052)])
+def test_the_ports_of_other_protocols_are_looked_at_where_they_are_wanted(
+    doctor: Doctor, name: str, other: int
+) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        _, findings = doctor.examine("server.port=0", f"dialects.{name}_port={port}")
+    assert findings[f"{name} port"] == finding(
+        "FAIL",
+        f"{name} port",
+        f"127.0.0.1:{port} cannot be had: address already in use",
+        f"stop what listens there, or choose another: --set dialects.{name}_port={other}",
+    )
+    _, findings = doctor.examine("server.port=0")
+    assert f"{name} port" not in findings
+
+
 def test_the_admin_port_is_looked_at_too_and_its_token(doctor: Doctor, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -31,7 +31,12 @@ from transport.settings import Settings
 SOCKETS_TO_SPARE = 256  # open files besides clients: listeners, backends, logs, the recogniser's pipes
 SPOOLED_BYTES = 32_000  # of a second of audio at 16 kHz
 MANY_SESSIONS = 4096  # open files that are enough where no session limit is set
-OTHER_PORTS = {"server": 8610, "admin": 8611}  # to suggest where one is taken
+OTHER_PORTS = {  # to suggest where one is taken
+    "server.port": 8610,
+    "admin.port": 8611,
+    "dialects.vosk_port": 2701,
+    "dialects.riva_port": 50052,
+}
 OURS = ("supervisor", "actors", "transport")
 
 
@@ -145,18 +150,27 @@ def _names() -> Iterator[Finding]:
 
 def _addresses(settings: Settings) -> Iterator[Finding]:
     """Whether clients and operators can be listened to."""
-    yield _address("port", "server", settings.server.host, settings.server.port)
+    server, dialects = settings.server, settings.dialects
+    ports = (
+        ("port", "server.port", server.port),
+        ("vosk port", "dialects.vosk_port", dialects.vosk_port),
+        ("riva port", "dialects.riva_port", dialects.riva_port),
+    )
+    for what, setting, port in ports:
+        if port is not None:
+            yield _address(what, setting, server.host, port, asked=server.port)
     if not settings.admin.enabled:
         return
-    yield _address("admin port", "admin", settings.admin.host, settings.admin.port)
+    yield _address("admin port", "admin.port", settings.admin.host, settings.admin.port, asked=settings.admin.port)
     try:
         read_token(settings.admin)
     except SettingsError as error:
         yield Finding(Level.FAIL, "admin token", str(error).removeprefix("admin.token_file: "), "correct the file")
 
 
-def _address(what: str, section: str, host: str, port: int) -> Finding:
-    name = f"{host}:{port}"
+def _address(what: str, setting: str, host: str, port: int, *, asked: int) -> Finding:
+    """Whether a port can be listened on. `asked`: the port at which a server that has it would answer."""
+    name, section = f"{host}:{port}", "admin" if setting == "admin.port" else "server"
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
@@ -168,20 +182,12 @@ def _address(what: str, section: str, host: str, port: int) -> Finding:
         except PermissionError:
             return Finding(Level.FAIL, what, f"{name} is not allowed to this user", "use a port above 1023")
         except OSError as error:
-            return _taken(what, section, host, port, error)
+            if _is_alive(host, asked):
+                return Finding(Level.OK, what, f"voxtree is already serving on {name}")
+            why = (error.strerror or str(error)).lower()
+            other = f"stop what listens there, or choose another: --set {setting}={OTHER_PORTS[setting]}"
+            return Finding(Level.FAIL, what, f"{name} cannot be had: {why}", other)
     return Finding(Level.OK, what, f"{name} is free")
-
-
-def _taken(what: str, section: str, host: str, port: int, error: OSError) -> Finding:
-    name = f"{host}:{port}"
-    if _is_alive(host, port):
-        return Finding(Level.OK, what, f"voxtree is already serving on {name}")
-    return Finding(
-        Level.FAIL,
-        what,
-        f"{name} cannot be had: {(error.strerror or str(error)).lower()}",
-        f"stop what listens there, or choose another: --set {section}.port={OTHER_PORTS[section]}",
-    )
 
 
 def _is_alive(host: str, port: int) -> bool:
