@@ -136,16 +136,16 @@ def _welcome(app: App, settings: Settings) -> None:
         embedded = f"the embedded one (English, {app.embedded.max_streams} streams)"
         recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
     print(f"listening on   {app.url}")
-    if settings.dialects.enabled:
-        print(f"also speaks    {', '.join(settings.dialects.enabled)}")
-    for name, address in app.other_doors().items():
-        print(f"{name:14} {address.host}:{address.port}")
     print(f"recognisers    {recognisers}")
     print(f"journal        {app.journal.name}: {SURVIVES[app.journal.durability]}")
     if app.admin is not None:
         print(f"console        {app.admin.login_url()}{'' if settings.admin.token_file is None else ' (works once)'}")
     if app.faults is not None:
         print(f"INJECTED       {app.faults}")
+    if settings.dialects.enabled:
+        print(f"also speaks    {', '.join(settings.dialects.enabled)}")
+    for name, address in app.other_doors().items():
+        print(f"{name:14} {address.host}:{address.port}")
     if settings.server.page:
         print(f"page           {app.url.replace('ws', 'http', 1).removesuffix('transcribe')}")
     print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)

@@ -12,6 +12,7 @@ from actors.speech.errors import AudioProcessingFailed, InvalidMessage, ModelNot
 
 MAX_DETAIL = 200  # characters of a client's own words that are said back and logged
 
+Tag = Literal["type", "event"]
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,5}")  # BCP-47 in shape; Riva's `multi` is one too
 
 
@@ -41,7 +42,7 @@ def explained(
     cause: Exception,
     known: Collection[str],
     *,
-    tag: Literal["type", "event"] = "type",
+    tag: Tag = "type",
     audio: str = "audio",
     hint: str = "",
 ) -> SpeechError:
