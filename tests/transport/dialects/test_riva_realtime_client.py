@@ -116,21 +116,24 @@ def _ms(samples: int) -> str:
 async def test_a_microphone_is_heard_and_no_word_lost_if_its_recogniser_is_killed() -> None:
     async with stage() as here:
         client, killed = nvidias(here, mic=True), threading.Event()
-        served = set()
+        served: set[str] = set()
+
+        def has_final() -> bool:
+            served.update(session.record.endpoint for session in here.app.sessions.live())
+            return bool(client.final_transcript)
 
         async def kill() -> None:
-            await here.kill_when(lambda: bool(client.final_transcript))
-            served.update(session.record.endpoint for session in here.app.sessions.live())
+            await here.kill_when(has_final)
             killed.set()
-            while here.app.sessions.live():
-                served.update(session.record.endpoint for session in here.app.sessions.live())
+            while here.app.sessions.live():  # noqa: ASYNC110  (nothing tells of it)
+                has_final()
                 await anyio.sleep(0.01)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kill)
             text = await apart(lambda: transcript(client, microphone(killed)))
 
-        assert served == {"riva-a", "riva-b"}
+        assert served >= {"riva-a", "riva-b"}
         assert score(SPEECH, text).flawless
         assert text == await here.native(SPEECH)
 
