@@ -125,7 +125,7 @@ async def test_a_microphone_is_heard_and_no_word_lost_if_its_recogniser_is_kille
         async def kill() -> None:
             await here.kill_when(has_final)
             killed.set()
-            while here.app.sessions.live():  # noqa: ASYNC110  (nothing tells of it)
+            while here.app.sessions.live():
                 has_final()
                 await anyio.sleep(0.01)
 
