@@ -47,6 +47,7 @@ class RequestReader:
             while (event := self._http.next_event()) is not h11.NEED_DATA:
                 match event:
                     case h11.Request():
+                        _require_short(event)
                         self._head = _unambiguous(event)
                         _require_small(_announced(event))
                     case h11.Data(data=part):
@@ -75,6 +76,12 @@ def _unambiguous(head: h11.Request) -> h11.Request:
 def _announced(head: h11.Request) -> int:
     """How long the body is going to be; 0 if that is not said. h11 has seen to it that it is said once."""
     return next((int(value) for name, value in head.headers if name == b"content-length"), 0)
+
+
+def _require_short(head: h11.Request) -> None:
+    """h11 itself looks only while a head is not complete, and one may arrive in a single piece."""
+    if sum(len(name) + len(value) for name, value in head.headers) > MAX_HEAD_BYTES:
+        raise h11.RemoteProtocolError("Receive buffer too long", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
 
 def _require_small(size: int) -> None:

@@ -171,6 +171,7 @@ async def test_a_session_object_is_minted_once_however_the_request_arrives(parts
         (post(b"x\r\n", Content_Length="", Transfer_Encoding="chunked"), 400, "illegal chunk header"),
         (post(Host=""), 400, "Missing mandatory Host: header"),
         (post(**{"bad header": "x"}), 400, "illegal header line"),
+        (post(X="x" * MAX_HEAD_BYTES), 431, "Receive buffer too long"),
         (post(X="x" * 8 * MAX_HEAD_BYTES), 431, "Receive buffer too long"),
         (post(Content_Length=str(MAX_BODY_BYTES + 1)), 413, "The body of a request may have 262144 bytes."),
         (
