@@ -26,6 +26,7 @@ from actors.speech.errors import (
 )
 from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
+from transport.audio.containers import recognise, undecided
 from transport.audio.formats import DeclaredFormat, Encoding, require_supported
 from transport.wire.client_secrets import ClientSecrets, offered
 from transport.wire.port import (
@@ -80,7 +81,7 @@ _ENCODINGS: Mapping[str, Encoding | None] = {
     "g711_ulaw": Encoding.MULAW,  # as OpenAI's API, of which this one is a relative, calls it
     "alaw": Encoding.ALAW,
     "g711_alaw": Encoding.ALAW,
-    "none": None,  # a file with its header
+    "none": None,  # a file, which has its header, or else samples as the other settings say
 }
 _read = msgspec.json.Decoder(ClientMessage).decode
 _write = msgspec.json.Encoder().encode
@@ -134,7 +135,7 @@ class RivaRealtime:
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
         self._session = Session(id=f"sess_{session_id}")
-        self._answered = False  # the client's update; until then it takes nothing for an answer but that, or an error
+        self._answered = False  # the client's update
         self._begun = False  # the settings are in use
         self._events = count(1)
         self._item = 1
@@ -155,10 +156,7 @@ class RivaRealtime:
             return self._meant(_read(message))
         except SpeechError as error:
             return (Bad(error),)
-        except (
-            ValueError,
-            RecursionError,
-        ) as exc:  # msgspec's errors are ValueErrors, and so is a lone surrogate's
+        except (ValueError, RecursionError) as exc:  # msgspec's are ValueErrors, and so is a lone surrogate's
             return (Bad(explained(message, exc, CLIENT_TYPES)),)
 
     def encode(self, event: ServerEvent) -> Sequence[str]:
@@ -185,6 +183,7 @@ class RivaRealtime:
             case UpdateMessage(update):
                 return self._update(update)
             case DoneMessage():
+                self._begun = True
                 return (Stop(),)
             case ClearMessage():  # what was sent is being recognised already
                 return (_reply(ClearedMessage(event_id=self._event_id())),)
@@ -194,6 +193,8 @@ class RivaRealtime:
     def _append(self, message: AppendMessage) -> Sequence[ClientEvent]:
         events: list[ClientEvent] = []
         if message.audio:
+            if not self._begun and _is_headless(message.audio):
+                events.append(_start(msgspec.structs.replace(self._session, input_audio_format="pcm16")))
             self._begun = True
             events.append(AudioBytes(message.audio))
         forced = message.runtime_config and message.runtime_config.force_eou
@@ -285,7 +286,8 @@ class RivaRealtime:
             ref=event.ref,
             retry_after=problem.retry_after,
         )
-        if problem.fatal or not self._answered:
+        # A client that waits for the answer to its update takes nothing for it but that, or an error.
+        if problem.fatal or not (self._answered or self._begun):
             return ErrorMessage(event_id=self._event_id(), error=details)
         return self._failed(details)
 
@@ -317,6 +319,11 @@ def _updated(session: Session, update: SessionUpdate) -> Session:
     if update.input_audio_format is not None:
         changes["input_audio_format"] = update.input_audio_format
     return msgspec.structs.replace(session, **changes)
+
+
+def _is_headless(audio: bytes) -> bool:
+    """Whether what was announced as a file is samples from its first byte on: then they are as the settings say."""
+    return recognise(audio) is None and not undecided(audio)
 
 
 def _given(update: msgspec.Struct) -> dict[str, object]:

@@ -7,19 +7,22 @@ import json
 import typing
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.speech.catalogue import CATALOGUE
-from actors.speech.messages import Done, Finalize, Gap, GoAway, Problem, Ready, Recalled, Status, Stop, Transcript
+from actors.speech.messages import Ack, Done, Finalize, Gap, GoAway, Problem, Ready, Recalled, Status, Stop, Transcript
 from actors.speech.ports import RecognitionConfig, Word
+from tests.transport.wavs import wav
 from transport.audio.formats import AudioFormat, DeclaredFormat, Encoding
 from transport.wire.client_secrets import KEY_BYTES, ClientSecrets
 from transport.wire.intake import Intake, Refuse
 from transport.wire.port import (
     Accepted,
     Answer,
+    AnswerDue,
     AudioBytes,
     Bad,
     ClientEvent,
@@ -32,6 +35,7 @@ from transport.wire.port import (
     Start,
 )
 from transport.wire.riva_realtime import RivaRealtime, connect, mint
+from transport.wire.riva_realtime_schema import NoticeMessage, ServerMessage
 
 PCM = b"\1\0\2\0"
 SECRETS = ClientSecrets(bytes(KEY_BYTES))
@@ -136,6 +140,27 @@ def test_a_file_says_its_own_format() -> None:
     (start,) = Client().say(UPDATE, session={**MINTED, "input_audio_format": "none"})
     assert isinstance(start, Start)
     assert start.audio is None
+
+
+def test_a_file_without_a_header_is_what_the_settings_say() -> None:
+    client = Client()
+    client.say(UPDATE, session={"input_audio_format": "none", "input_audio_params": {"sample_rate_hz": 8000}})
+    audio = b64(PCM * 100)
+    config = RecognitionConfig(sample_rate=8000, word_times=False, punctuate=False)
+    assert client.say("input_audio_buffer.append", audio=audio) == [
+        Start(config, DeclaredFormat(encoding=Encoding.PCM16, sample_rate=8000, channels=1)),
+        AudioBytes(PCM * 100),
+    ]
+    assert client.say("input_audio_buffer.append", audio=audio) == [AudioBytes(PCM * 100)]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 8, 11, 12, 44])
+def test_a_file_with_one_is_left_to_its_header_wherever_it_is_cut(cut: int) -> None:
+    client = Client()
+    client.say(UPDATE, session={"input_audio_format": "none"})
+    file = wav(PCM * 100, rate=8000)
+    for part in (file[:cut], file[cut:]):
+        assert client.say("input_audio_buffer.append", audio=b64(part)) == [AudioBytes(part)]
 
 
 def test_audio_is_taken_and_only_asked_for_are_utterances_ended() -> None:
@@ -258,6 +283,22 @@ def test_what_is_wrong_with_a_message_is_named(message: str | bytes, code: str, 
     assert event.error.detail.startswith(detail)
 
 
+def test_settings_stay_as_they_are_behind_the_end_of_the_audio() -> None:
+    client = Client()
+    client.say(UPDATE, session={"input_audio_format": "none"})
+    client.say("input_audio_buffer.done")
+    (event,) = client.say(UPDATE, session={"input_audio_format": "pcm16"})
+    assert isinstance(event, Bad)
+    assert client.types == ["conversation.created", "transcription_session.updated"]
+
+
+def test_a_client_that_just_sends_audio_is_not_told_of_an_end_that_is_none() -> None:
+    client = Client()
+    client.say("input_audio_buffer.append", audio=b64(PCM))
+    told = client.hear(Failed(Problem(code="AUDIO_003"), "r1"), Failed(Problem(code="CONN_005", fatal=True), "r2"))
+    assert [message["type"] for message in told] == [f"{ITEM}failed", "error"]
+
+
 def test_settings_stay_as_they_are_once_there_was_audio() -> None:
     client = Client()
     client.say(UPDATE, session=MINTED)
@@ -311,3 +352,44 @@ def test_whatever_a_client_says_follows_something_that_is_typed(messages: list[s
             if isinstance(step, Refuse):
                 problem = Problem(code=step.error.code, detail=step.error.detail, fatal=step.fatal)
                 assert all(json.loads(text)["error"]["message"] for text in codec.encode(Failed(problem, "r")))
+
+
+_count = st.integers(0, 2**53)
+_unit = st.floats(0, 1)
+_codes = st.sampled_from([*CATALOGUE, "NO_SUCH"])
+_words = st.lists(st.builds(Word, st.text(max_size=9), _count, _count, _unit), max_size=3).map(tuple)
+_problems = st.builds(Problem, code=_codes, detail=st.text(), retry_after=st.none() | st.floats(0, 1e6))
+_events = st.one_of(
+    st.builds(Transcript, is_final=st.booleans(), seq=_count, start=_count, end=_count, text=st.text(), words=_words),
+    st.builds(Status, state=st.sampled_from(["streaming", "recovering", "degraded", "delayed"]), message=st.text()),
+    st.builds(Failed, _problems, st.text()),
+    st.builds(Gap, seq=_count, start=_count, end=_count, code=_codes),
+    st.builds(GoAway, st.floats(0, 3600)),
+    st.builds(Recalled, start=_count, end=_count, text=st.text(), similarity=_unit),
+    st.builds(Ack, durable=_count, received=_count, seq=_count),
+    st.sampled_from([opened(), opened(sample_rate=48_000), AnswerDue()]),
+)
+_KNOWN: Any = typing.Union[tuple(each for each in typing.get_args(ServerMessage) if each is not NoticeMessage)]  # noqa: UP007
+
+
+@given(st.lists(_events, max_size=8))
+def test_whatever_a_client_is_told_is_of_the_protocol_and_has_one_end_with_all_words(events: list[ServerEvent]) -> None:
+    codec = RivaRealtime("s")
+    codec.decode(json.dumps({"type": UPDATE, "session": MINTED}))
+    texts = [text for event in [*events, Done(position=0, seq=0)] for text in codec.encode(event)]
+    messages = [json.loads(text) for text in texts]
+    for text, message in zip(texts, messages, strict=True):
+        assert "error" not in message["type"]
+        if not message["type"].startswith("transcription_session."):  # ours
+            assert msgspec.json.encode(msgspec.json.decode(text, type=_KNOWN)).decode() == text
+    assert [at for at, message in enumerate(messages) if message.get("is_last_result")] == [len(messages) - 1]
+    finals = [event.text for event in events if isinstance(event, Transcript) and event.is_final and event.text]
+    assert messages[-1]["transcript"] == " ".join(finals)
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_every_error_of_the_catalogue_has_its_sentence_and_a_close_code(code: str) -> None:
+    codec = RivaRealtime("s")
+    (text,) = codec.encode(Failed(Problem(code=code, fatal=True), "r"))
+    assert json.loads(text)["error"]["message"] == CATALOGUE[code].message
+    assert 1000 <= codec.close_code(code) < 5000
