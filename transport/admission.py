@@ -4,11 +4,80 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from actors.speech.errors import NotAllowed, SpeechError
+from transport.settings import Server as ServerSettings
+from transport.wire.port import Request
 
 HELP = "Connect a WebSocket to /transcribe/ID, where ID is 1 to 128 of A-Z a-z 0-9 . _ ~ -"
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+class Caller(NamedTuple):
+    """Who is at the other end.
+
+    Attributes:
+        user: who that is, as it has proved; empty: nobody has asked.
+        address: of the machine it comes from, which is never logged whole; empty: unknown.
+    """
+
+    user: str = ""
+    address: str = ""
+
+
+NOBODY = Caller()
+
+
+class Refused(NamedTuple):
+    """It is not let in.
+
+    Attributes:
+        status: of the answer to its request, where that is how it is told.
+        error: why; its detail is said to it.
+        reason: the same in a word, of few, for metrics.
+        to_page: a page may have it explained. Browsers show their scripts nothing of a handshake that failed, so a page
+            is let in, told, and closed. One that may not speak to us at all is not.
+    """
+
+    status: HTTPStatus
+    error: SpeechError
+    reason: str
+    to_page: bool = True
+
+    def is_told_inside(self, request: Request) -> bool:
+        """Whether whoever asked so is told by the error of its protocol, instead of by an answer to its request."""
+        return self.to_page and "origin" in request.headers
+
+
+class Admission:
+    """Decides who is let in, by what is known before there is a session.
+
+    Pages may connect from the host they connect to and from `server.origins` (`*`: from anywhere); clients that are no
+    browsers always may.
+    """
+
+    def __init__(self, server: ServerSettings) -> None:
+        self._origins = server.origins
+
+    def adopt(self, server: ServerSettings) -> None:
+        """Let these origins hold for whoever connects from now on."""
+        self._origins = server.origins
+
+    def admit(self, request: Request, address: str) -> Caller | Refused:
+        """Let a client in, or say why not.
+
+        Args:
+            request: for a WebSocket, a POST, or a call's metadata as its headers.
+            address: of the machine it comes from; empty: unknown.
+        """
+        origins = request.headers.get("origin", ())
+        if not may_connect(origins, request.headers.get("host", ()), self._origins):
+            return Refused(HTTPStatus.FORBIDDEN, NotAllowed(foreign(origins)), "origin", to_page=False)
+        return Caller(address=address)
 
 
 def is_session_id(name: str) -> bool:

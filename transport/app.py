@@ -33,6 +33,7 @@ from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
 from transport.admin.admin import Admin
 from transport.admin.survey import Parts
+from transport.admission import Admission
 from transport.alerts import Alerts
 from transport.asgi_door import AsgiDoor
 from transport.backends import Backends, Changes
@@ -100,7 +101,9 @@ class App:
         self.metrics = Metrics(self.registry, self._sample, store=settings.journal.store)
         self.tracing = Tracing(settings.tracing) if settings.tracing.enabled else None
         traces = [] if self.tracing is None else [self.tracing]
-        self._observers = Observers([Reporting(self.errors), Logging(), self.metrics, *console, *alerts, *traces])
+        self._observers = Observers(
+            [Reporting(self.errors, self._whose), Logging(), self.metrics, *console, *alerts, *traces]
+        )
         self.faults = _faults(settings.inject)
         self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
         self.backends = Backends(
@@ -125,6 +128,7 @@ class App:
             cache=self.cache,
             listener=self._observers.session,
         )
+        self.admission = Admission(settings.server)
         self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
         self.riva_door = self._riva_door(settings)
         self.tree = Supervisor(
@@ -161,7 +165,8 @@ class App:
             changes = await self.backends.reconfigure(endpoints)
         except ValueError as error:
             raise SettingsError(str(error)) from error
-        self.front_door.adopt(settings.server, settings.session)
+        self.admission.adopt(settings.server)
+        self.front_door.adopt(settings.session)
         if self.riva_door is not None:
             self.riva_door.adopt(_call_limits(settings.session))
         self.sessions.adopt(max_sessions=settings.session.max_sessions, window=settings.session.resume_window)
@@ -180,6 +185,7 @@ class App:
             self.sessions,
             self.errors,
             models=self.backends.models,
+            admission=self.admission,
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
         )
@@ -195,6 +201,7 @@ class App:
             settings.session,
             self.sessions,
             self.errors,
+            admission=self.admission,
             faults=self.faults,
             site=site() if settings.server.page else {},
             routes=routes(settings.dialects.enabled),
@@ -209,6 +216,7 @@ class App:
             settings.session,
             self.sessions,
             self.errors,
+            admission=self.admission,
             faults=self.faults,
             on_refused=self._observers.refused,
         )
@@ -237,6 +245,11 @@ class App:
             unsent=self.front_door.unsent,
             pool=self.pool.snapshot(),
         )
+
+    def _whose(self, session_id: str) -> str:
+        """The user of a session that lives here."""
+        session = self.sessions.get(session_id)
+        return "" if session is None else session.record.user
 
     def _mailboxes(self) -> dict[str, int]:
         """How much waits for parts outside sessions, by their paths."""

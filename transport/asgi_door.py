@@ -7,14 +7,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import anyio
-import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
 from transport import plain_http
-from transport.admission import HELP, foreign, is_session_id, may_connect
+from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.asgi_socket import AsgiSocket, Receive, Scope, Send
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Clients, Life, Patience, drain_time
 from transport.connection import Sessions
@@ -40,6 +38,7 @@ class AsgiDoor:
         sessions: Sessions,
         errors: ErrorHandler,
         *,
+        admission: Admission | None = None,
         patience: Patience = DEFAULT_PATIENCE,
         faults: Faults | None = None,
         on_refused: Callable[[str], None] = lambda reason: None,
@@ -47,11 +46,11 @@ class AsgiDoor:
         self._settings = server
         self._errors = errors
         self._on_refused = on_refused
+        self._admission = admission or Admission(server)
         self._clients = Clients(session, sessions, errors, patience=patience, faults=faults)
 
-    def adopt(self, server: ServerSettings, session: SessionSettings) -> None:
+    def adopt(self, session: SessionSettings) -> None:
         """See `Door.adopt`."""
-        self._settings = msgspec.structs.replace(self._settings, origins=server.origins)
         self._clients.adopt(session)
 
     @property
@@ -114,18 +113,20 @@ class AsgiDoor:
     async def _let_in(self, scope: Scope, socket: AsgiSocket) -> None:
         request = plain_http.request(scope["path"], scope["headers"])
         session_id = _named(scope) or str(uuid.uuid4())
-        origins = request.headers.get("origin", ())
         if not is_session_id(session_id):
             self._on_refused("path")
             await socket.refuse(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {HELP}")
-        elif not may_connect(origins, request.headers.get("host", ()), self._settings.origins):
-            self._on_refused("origin")
-            self._errors.report(NotAllowed(foreign(origins)))
-            await socket.refuse(HTTPStatus.FORBIDDEN, foreign(origins))
-        else:
-            accepted = voxtree_v1.connect(request, session_id)
-            await socket.accept(accepted)
-            await self._clients.serve(socket, session_id, accepted.codec)
+            return
+        caller = self._admission.admit(request, socket.address)
+        if isinstance(caller, Refused):
+            self._on_refused(caller.reason)
+            self._errors.report(caller.error)
+            if not caller.is_told_inside(request):
+                await socket.refuse(caller.status, caller.error.detail or caller.error.entry.message)
+                return
+        accepted = voxtree_v1.connect(request, session_id)
+        await socket.accept(accepted)
+        await self._clients.serve(socket, session_id, accepted.codec, caller)
 
 
 def _named(scope: Scope) -> str:

@@ -52,6 +52,12 @@ class AsgiSocket:
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
         self.heard_at = self._clock()
 
+    @property
+    def address(self) -> str:
+        """Of the machine at the other end, as the server knows it; empty: it does not."""
+        client = self._scope.get("client")
+        return str(client[0]) if client else ""
+
     # ---- the handshake
 
     async def asked(self) -> bool:

@@ -9,8 +9,8 @@ import msgspec
 from actors.speech.error_handler import ErrorHandler
 from actors.speech.injection import Faults
 from actors.speech.signal import Signal
+from transport.admission import NOBODY, Caller, Refused
 from transport.connection import Connection, Sessions, Socket
-from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.wire.port import Codec, Limits
 
@@ -64,8 +64,8 @@ class Door(Protocol):
     def url(self) -> str:
         """Where clients connect; empty: nobody knows."""
 
-    def adopt(self, server: ServerSettings, session: SessionSettings) -> None:
-        """Let these origins and limits hold for whoever connects from now on; nothing else of the settings."""
+    def adopt(self, session: SessionSettings) -> None:
+        """Let these limits hold for whoever connects from now on; nothing else of the settings."""
 
     async def serve(self, *, task_status: Life) -> None:
         """A supervised child: serve until asked to stop."""
@@ -123,8 +123,8 @@ class Clients:
         """Seconds between two calls of `check`."""
         return min(self.limits.idle_timeout, self._patience.reading, 8.0) / 4
 
-    async def serve(self, socket: Socket, session_id: str, codec: Codec) -> None:
-        """Serve one client until one side has enough. Raises nothing but cancellation."""
+    async def serve(self, socket: Socket, session_id: str, codec: Codec, caller: Caller | Refused) -> None:
+        """Serve one client until one side has enough, or tell it why not. Raises nothing but cancellation."""
         connection = Connection(
             socket,
             session_id,
@@ -132,13 +132,16 @@ class Clients:
             codec,
             self.limits,
             self._errors,
+            caller=NOBODY if isinstance(caller, Refused) else caller,
             close_timeout=self._patience.close,
             write_timeout=self._patience.reading,
             faults=self._faults,
         )
         self._connections.add(connection)
         try:
-            if self.draining:
+            if isinstance(caller, Refused):
+                connection.refuse(caller.error)
+            elif self.draining:
                 connection.drain(0.0)
             await connection.run()
         finally:

@@ -37,6 +37,7 @@ from actors.speech.messages import (
 )
 from actors.speech.ports import RecognitionConfig
 from actors.speech.signal import Signal
+from transport.admission import NOBODY, Caller
 from transport.audio.formats import AudioFormat
 from transport.wire.intake import Intake, Open, Refuse, Samples, Step
 from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Remind, Reply, ServerEvent
@@ -115,18 +116,26 @@ class SessionLink(Protocol):
 class Sessions(Protocol):
     """Where sessions come from."""
 
-    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> SessionLink:
+    async def open(
+        self, session_id: str, config: RecognitionConfig, *, user: str = "", resumable: bool = True
+    ) -> SessionLink:
         """Begin a session. If the wait is cancelled, no session is left behind.
 
         Args:
+            user: whose it is; empty: nobody's in particular.
             resumable: whether it waits for a client that was lost.
 
         Raises:
             SpeechError: there will be none: `ServerBusy` (with `retry_after`), `SessionInUse`, `GoingAway`.
         """
 
-    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> SessionLink:
+    async def resume(
+        self, session_id: str, resume: Resume, config: RecognitionConfig, *, user: str = ""
+    ) -> SessionLink:
         """Go on with a session that lost its client, or has one that is out of date. Cancelled, it stays as it was.
+
+        Args:
+            user: who wants it.
 
         Raises:
             SpeechError: it cannot be: `ResumeFailed`, or as from `open`.
@@ -160,6 +169,7 @@ class Connection:
         limits: Limits,
         errors: ErrorHandler,
         *,
+        caller: Caller = NOBODY,
         close_timeout: float,
         write_timeout: float,
         faults: Faults | None = None,
@@ -170,6 +180,7 @@ class Connection:
         self._codec = codec
         self._limits = limits
         self._errors = errors
+        self._caller = caller
         self._close_timeout = close_timeout
         self._write_timeout = write_timeout
         self._intake = Intake(codec, limits, None if faults is None else lambda: self._fault(Opportunity.AUDIO))
@@ -211,9 +222,9 @@ class Connection:
         if self._held_up:
             self._socket.heard_at = now
         if self._socket.stuck_for(now) > self._write_timeout:
-            self._refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
+            self.refuse(SlowConsumer(f"nothing was read for {self._write_timeout:g} s"))
         elif not self._stopped and now - self._socket.heard_at > self._limits.idle_timeout:
-            self._refuse(ClientTimeout(f"nothing was received for {self._limits.idle_timeout:g} s"))
+            self.refuse(ClientTimeout(f"nothing was received for {self._limits.idle_timeout:g} s"))
 
     def drain(self, seconds: float) -> None:
         """Take no more audio; the connection ends when the words for what was heard are delivered, or by then."""
@@ -226,7 +237,12 @@ class Connection:
 
     def go_away(self) -> None:
         """End the connection because the server stops."""
-        self._refuse(GoingAway())
+        self.refuse(GoingAway())
+
+    def refuse(self, error: SpeechError) -> None:
+        """End the connection for an error, which its client is told."""
+        if self._ending is None:
+            self._end(self._refusal(error))
 
     # ---- reading
 
@@ -307,10 +323,13 @@ class Connection:
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
         if step.resume is None:
-            resumable = self._codec.resumable
-            self._link = await self._taken(self._sessions.open(self.session_id, step.config, resumable=resumable))
+            opening = self._sessions.open(
+                self.session_id, step.config, user=self._caller.user, resumable=self._codec.resumable
+            )
+            self._link = await self._taken(opening)
         else:
-            self._link = await self._taken(self._sessions.resume(self.session_id, step.resume, step.config))
+            resuming = self._sessions.resume(self.session_id, step.resume, step.config, user=self._caller.user)
+            self._link = await self._taken(resuming)
             self._unconfirmed = True
         self._tasks.start_soon(self._until_end, self._write)
         if self._draining:
@@ -377,10 +396,6 @@ class Connection:
         """Whether that is how clients end a session, in protocols which know no other end."""
         return not self._codec.resumable and closed.rcvd is not None and closed.rcvd.code in _IN_ORDER
 
-    def _refuse(self, error: SpeechError) -> None:
-        if self._ending is None:
-            self._end(self._refusal(error))
-
     def _refusal(self, error: SpeechError) -> _Ending:
         self._report(error)
         return _Ending(self._codec.close_code(error.code), _problem(error, fatal=True))
@@ -410,7 +425,9 @@ class Connection:
 
     def _report(self, error: Exception) -> None:
         code = error.code if isinstance(error, SpeechError) else UNKNOWN.code
-        self._errors.report(error, ErrorContext(session_id=self.session_id, ref=self._ref(code)))
+        self._errors.report(
+            error, ErrorContext(session_id=self.session_id, user_id=self._caller.user, ref=self._ref(code))
+        )
 
     def _failed(self, problem: Problem) -> Failed:
         return Failed(problem, self._ref(problem.code))

@@ -27,10 +27,9 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import NotAllowed
 from actors.speech.injection import Faults
 from transport import plain_http
-from transport.admission import HELP, foreign, is_session_id, may_connect
+from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
 from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
@@ -73,14 +72,12 @@ class Address(NamedTuple):
 class FrontDoor:
     """Serves clients on one address. Moves frames; what becomes of them is decided by `sessions`.
 
-    Pages may connect from the host they connect to and from `server.origins` (`*`: from anywhere); clients that
-    are no browsers always may.
-
     Args:
         server: where to listen, and how long stopping may take.
         session: what one client may do.
         sessions: where the clients' sessions come from.
         errors: told of every error that clients are told of.
+        admission: who is let in; None: whoever `server` lets in.
         max_message_bytes: what is read of one message at most; beyond it the connection ends.
         faults: what befalls clients on purpose.
         site: files for browsers, by path.
@@ -97,6 +94,7 @@ class FrontDoor:
         sessions: Sessions,
         errors: ErrorHandler,
         *,
+        admission: Admission | None = None,
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         faults: Faults | None = None,
@@ -115,15 +113,15 @@ class FrontDoor:
         self._doors = doors
         self._on_refused = on_refused
         self._on_drain = on_drain
+        self._admission = admission or Admission(server)
         self._clients = Clients(
             session, sessions, errors, patience=patience, max_message_bytes=max_message_bytes, faults=faults
         )
         self._addresses: list[Address] = []
         self._listeners: list[socket.socket] = []  # asyncio's own, once more
 
-    def adopt(self, server: ServerSettings, session: SessionSettings) -> None:
-        """Let these origins and limits hold for whoever connects from now on; nothing else of the settings."""
-        self._settings = msgspec.structs.replace(self._settings, origins=server.origins)
+    def adopt(self, session: SessionSettings) -> None:
+        """Let these limits hold for whoever connects from now on; nothing else of the settings."""
         self._clients.adopt(session)
 
     @property
@@ -216,7 +214,7 @@ class FrontDoor:
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
         assert client.accepted is not None
-        await self._clients.serve(client, client.session_id, client.accepted.codec)
+        await self._clients.serve(client, client.session_id, client.accepted.codec, client.caller)
 
     async def _watch(self) -> None:
         """Look at the connections and the listeners now and then."""
@@ -270,35 +268,39 @@ class FrontDoor:
             response = client.respond(HTTPStatus.UPGRADE_REQUIRED, f"This address speaks WebSocket only. {HELP}\n")
             response.headers["Upgrade"] = "websocket"
             return response
-        origins = request.headers.get_all("Origin")
-        if not may_connect(origins, request.headers.get_all("Host"), self._settings.origins):
-            text = foreign(origins)
-            self._on_refused("origin")
-            self._errors.report(NotAllowed(text))
-            return client.respond(HTTPStatus.FORBIDDEN, f"{text}\n")
         return self._accept(connect, client, request)
 
     def _accept(self, connect: Connect, client: ClientSocket, request: Request) -> Response | None:
-        client.session_id = _session_id(request.path) or str(uuid.uuid4())
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
-        accepted = connect(plain_http.request(request.path, headers), client.session_id)
+        asked = plain_http.request(request.path, headers)
+        caller = self._admission.admit(asked, client.address)
+        if isinstance(caller, Refused):
+            self._turned_away(caller)
+            if not caller.is_told_inside(asked):
+                return client.respond(caller.status, f"{caller.error.detail}\n")
+        client.session_id = _session_id(request.path) or str(uuid.uuid4())
+        accepted = connect(asked, client.session_id)
         if isinstance(accepted, Answer):
             self._on_refused("handshake")
             return _plain(accepted)
-        client.accepted = accepted
+        client.caller, client.accepted = caller, accepted
         return None
 
-    def _respond(self, request: WireRequest) -> Answer:
+    def _turned_away(self, refused: Refused) -> None:
+        self._on_refused(refused.reason)
+        self._errors.report(refused.error)
+
+    def _respond(self, request: WireRequest, address: str) -> Answer:
         """The answer to a POST."""
         respond = self._routes.posts.get(request.path)
         if respond is None:
             self._on_refused("path")
             body = b'{"detail": "Only GET is answered here."}'
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, body, {"Allow": "GET"})
-        origins = request.headers.get("origin", ())
-        if not may_connect(origins, request.headers.get("host", ()), self._settings.origins):
-            self._on_refused("origin")
-            return Answer(HTTPStatus.FORBIDDEN, b'{"detail": "This server\'s `origins` do not list that page."}')
+        caller = self._admission.admit(request, address)
+        if isinstance(caller, Refused):
+            self._turned_away(caller)
+            return Answer(caller.status, msgspec.json.encode({"detail": caller.error.detail}))
         return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from actors.errors import ActorGone
 from actors.speech.backends.events import BackendDown, ModelMissing, PoolEvent
 from actors.speech.error_handler import ErrorContext, ErrorHandler
@@ -37,15 +39,23 @@ class Reporting(Observer):
 
     Several events may come of one error: the handler knows it again by its object. Errors of connections are handed
     over by the connections, which alone know what their clients were told.
+
+    Args:
+        whose: the user of a session, by its id.
     """
 
-    def __init__(self, handler: ErrorHandler) -> None:
+    def __init__(self, handler: ErrorHandler, whose: Callable[[str], str] = lambda session_id: "") -> None:
         self._handler = handler
+        self._whose = whose
 
     def tree(self, event: Event) -> None:
         if (error := _cause(_error_of(event))) is not None:
+            session_id = session_of(event.path)
             context = ErrorContext(
-                path="/".join(event.path), session_id=session_of(event.path), retry_attempt=event.number - 1
+                path="/".join(event.path),
+                session_id=session_id,
+                user_id=self._whose(session_id),
+                retry_attempt=event.number - 1,
             )
             self._handler.report(error, context)
 

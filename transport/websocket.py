@@ -30,6 +30,7 @@ from websockets.server import ServerProtocol
 
 from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
 from transport import plain_http
+from transport.admission import NOBODY, Caller, Refused
 from transport.plain_http import RequestReader, RequestRefused
 from transport.wire.port import Accepted, Answer, Request
 
@@ -74,21 +75,23 @@ class ClientSocket(SafeToAbort, ServerConnection):
     """One client's WebSocket, from its first byte.
 
     Args:
-        respond: has the answer to a POST.
+        respond: has the answer to a POST, from an address.
 
     Attributes:
-        accepted: how its client is spoken to, and session_id: for which session; None and empty: nobody has decided.
+        accepted: how its client is spoken to, session_id: for which session, and caller: who it is, or why it may
+            not; None, empty and nobody: that is not decided.
         explain: called when the library ends the connection by itself; the texts it returns are sent ahead of
             the close. Without it nothing is.
         heard_at: when the last frame of any kind arrived, on the loop's clock.
     """
 
     def __init__(
-        self, protocol: ServerProtocol, server: Server, *, respond: Callable[[Request], Answer], **options: Any
+        self, protocol: ServerProtocol, server: Server, *, respond: Callable[[Request, str], Answer], **options: Any
     ) -> None:
         super().__init__(protocol, server, **options)
         self.accepted: Accepted | None = None
         self.session_id = ""
+        self.caller: Caller | Refused = NOBODY
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
         self._respond = respond
         self._reader: RequestReader | None = None  # of a POST
@@ -113,6 +116,12 @@ class ClientSocket(SafeToAbort, ServerConnection):
         if unread < self._unread:
             self._unread, self._stuck_since = unread, now
         return now - self._stuck_since
+
+    @property
+    def address(self) -> str:
+        """Of the machine at the other end; empty: unknown."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if isinstance(peer, tuple) else ""
 
     @property
     def unsent(self) -> int:
@@ -225,7 +234,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
             self._answer(Answer(refused.status, msgspec.json.encode({"detail": str(refused)})))
             return b""
         if request is not None:
-            self._answer(self._respond(request))
+            self._answer(self._respond(request, self.address))
         elif reader.wants_go_ahead and not self._told_to_go_ahead:
             self._told_to_go_ahead = True
             self.transport.write(plain_http.GO_AHEAD)

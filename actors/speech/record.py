@@ -51,6 +51,7 @@ class SessionRecord:
     """Audio, finals and unsent events of one session. The session actor alone writes; every incarnation finds it again.
 
     Attributes:
+        user: whose it is; empty: nobody's in particular.
         epoch: under which the journal takes entries.
         log: the audio that is heard now.
         later: audio behind it that does not join it: what lies between was never received.
@@ -96,6 +97,7 @@ class SessionRecord:
         config: RecognitionConfig,
         log_seconds: float,
         *,
+        user: str = "",
         spool_seconds: float = 0.0,
         spool_dir: str | None = None,
         cache: Ref[CacheMessage] | None = None,
@@ -106,6 +108,7 @@ class SessionRecord:
     ) -> None:
         self.session_id = session_id
         self.config = config
+        self.user = user
         self.epoch = origin.epoch
         self._capacity = int(log_seconds * config.sample_rate)
         self._spool_capacity = int(spool_seconds * config.sample_rate)

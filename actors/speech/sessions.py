@@ -125,10 +125,11 @@ class Sessions:
         """True while a new session would find a place."""
         return len(self._live.keys() | self._arriving) < self.limit
 
-    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> Link:
+    async def open(self, session_id: str, config: RecognitionConfig, *, user: str = "", resumable: bool = True) -> Link:
         """Begin a session; its first event is `Ready`.
 
         Args:
+            user: whose it is; empty: nobody's in particular.
             resumable: whether it waits for a client that was lost. Otherwise it ends with its client.
 
         Raises:
@@ -146,13 +147,14 @@ class Sessions:
             if left is not None:
                 await left.give_up()
             window = self._window if resumable else 0.0
-            return await self._start(session_id, config, Origin(epoch=epoch), token, window=window)
+            return await self._start(session_id, config, Origin(epoch=epoch), token, user=user, window=window)
 
-    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> Link:
+    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig, *, user: str = "") -> Link:
         """Go on with a session; its first event is `Ready`, then comes what the client has missed.
 
         Args:
             config: what the client says of it. Its audio has to be as it was.
+            user: who wants it.
 
         Raises:
             ResumeFailed: there is no such session, any more, or the token is not its.
@@ -164,7 +166,7 @@ class Sessions:
             session = self._live.get(session_id)
             if session is not None and (link := await self._take_over(session, resume, config)) is not None:
                 return link
-            return await self._claim(session_id, resume, config)
+            return await self._claim(session_id, resume, config, user)
 
     # ---- a session that lives here
 
@@ -183,7 +185,7 @@ class Sessions:
 
     # ---- a session that the journal knows
 
-    async def _claim(self, session_id: str, resume: Resume, config: RecognitionConfig) -> Link:
+    async def _claim(self, session_id: str, resume: Resume, config: RecognitionConfig, user: str) -> Link:
         token = new_token()
         async with self._place(session_id):
             claimed = await self._keeping.claim(session_id, resume, token)
@@ -197,17 +199,24 @@ class Sessions:
                 origin = _origin(claimed, resume)
                 missed = self._keeping.events(session_id, claimed.entries)
                 if claimed.position is not None:
-                    return self._finished(session_id, begun, origin, token, [*missed, _done(claimed)])
-                return await self._start(session_id, begun, origin, token, missed)
+                    return self._finished(session_id, begun, origin, token, [*missed, _done(claimed)], user=user)
+                return await self._start(session_id, begun, origin, token, missed, user=user)
             except BaseException:
                 self._keeping.leave(session_id, claimed.epoch)
                 raise
 
     def _finished(
-        self, session_id: str, config: RecognitionConfig, origin: Origin, token: str, missed: list[SessionEvent]
+        self,
+        session_id: str,
+        config: RecognitionConfig,
+        origin: Origin,
+        token: str,
+        missed: list[SessionEvent],
+        *,
+        user: str,
     ) -> Link:
         """All was said; only the client has not heard it all."""
-        session = Session(self._record(session_id, config, origin))
+        session = Session(self._record(session_id, config, origin, user))
         client = Client(token)
         client.welcome(ready(session.record, token, origin.audio, self._keeping, resumed=True), missed[:-1])
         client.outbox.put(missed[-1])
@@ -224,9 +233,10 @@ class Sessions:
         token: str,
         missed: Iterable[SessionEvent] | None = None,
         *,
+        user: str,
         window: float | None = None,
     ) -> Link:
-        session = self._live[session_id] = Session(self._record(session_id, config, origin, window))
+        session = self._live[session_id] = Session(self._record(session_id, config, origin, user, window))
         record, number, client = session.record, next(_numbers), Client(token)
         record.client = number
         record.clients[number] = client
@@ -262,12 +272,13 @@ class Sessions:
         )
 
     def _record(
-        self, session_id: str, config: RecognitionConfig, origin: Origin, window: float | None = None
+        self, session_id: str, config: RecognitionConfig, origin: Origin, user: str, window: float | None = None
     ) -> SessionRecord:
         return SessionRecord(
             session_id,
             config,
             self._log_seconds,
+            user=user,
             spool_seconds=self._spool_seconds,
             spool_dir=self._spool_dir,
             cache=self._cache,

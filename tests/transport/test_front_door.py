@@ -119,7 +119,9 @@ class FakeSessions:
         self.is_ready = True
         self.arrived = asyncio.Condition()
 
-    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> FakeSession:
+    async def open(
+        self, session_id: str, config: RecognitionConfig, *, user: str = "", resumable: bool = True
+    ) -> FakeSession:
         if self.refusal is not None:
             raise self.refusal
         async with self.arrived:
@@ -127,7 +129,9 @@ class FakeSessions:
             self.arrived.notify_all()
         return self.opened[-1]
 
-    async def resume(self, session_id: str, resume: Resume, config: RecognitionConfig) -> FakeSession:
+    async def resume(
+        self, session_id: str, resume: Resume, config: RecognitionConfig, *, user: str = ""
+    ) -> FakeSession:
         self.resumes.append(resume)
         return await self.open(session_id, config)
 

@@ -79,7 +79,7 @@ class House:
         host, port = self.server.sockets[0].getsockname()
         return host, port
 
-    def respond(self, request: Request) -> Answer:
+    def respond(self, request: Request, address: str) -> Answer:
         self.asked.append(request)
         return routes(("riva",)).posts[request.path](request)
 

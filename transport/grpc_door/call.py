@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple, assert_never
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from actors.speech.error_handler import ErrorContext, ErrorHandler
@@ -22,12 +23,14 @@ from actors.speech.errors import (
 )
 from actors.speech.messages import Done, Finalize, Gap, Problem, SessionEvent, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
+from transport.admission import Caller
 from transport.connection import SessionLink, Sessions
 from transport.grpc_door.requests import Requests, Step
 from transport.grpc_door.status import Status, status
 from transport.wire.intake import Open, Samples
 
 Tell = Callable[[SessionEvent], Awaitable[None]]
+_NOBODYS = ErrorContext()
 
 
 class _Ending(NamedTuple):
@@ -49,9 +52,17 @@ class Call:
     """
 
     def __init__(
-        self, session_id: str, sessions: Sessions, errors: ErrorHandler, *, idle_timeout: float, write_timeout: float
+        self,
+        session_id: str,
+        caller: Caller,
+        sessions: Sessions,
+        errors: ErrorHandler,
+        *,
+        idle_timeout: float,
+        write_timeout: float,
     ) -> None:
         self.session_id = session_id
+        self._caller = caller
         self._sessions = sessions
         self._errors = errors
         self._idle_timeout = idle_timeout
@@ -149,7 +160,7 @@ class Call:
 
     async def _open(self, config: RecognitionConfig) -> SessionLink:
         """Begin the session. It ends with its call: a Riva client could not come back to it."""
-        return await self._sessions.open(self.session_id, config, resumable=False)
+        return await self._sessions.open(self.session_id, config, user=self._caller.user, resumable=False)
 
     def _session(self) -> SessionLink:
         assert self._link is not None, "requests say Open before everything else"
@@ -200,7 +211,7 @@ class Call:
 
     def _refuse(self, error: Exception) -> None:
         if self._ending is None:
-            self._end(_Ending(refusal(error, self._errors, self.session_id)))
+            self._end(_Ending(refusal(error, self._errors, self._context)))
 
     def _end(self, ending: _Ending) -> None:
         if self._ending is None:
@@ -208,18 +219,22 @@ class Call:
             self._scope.cancel()
 
     def _report(self, error: Exception) -> str:
-        return _report(error, self._errors, self.session_id)
+        return _report(error, self._errors, self._context)
+
+    @property
+    def _context(self) -> ErrorContext:
+        return ErrorContext(session_id=self.session_id, user_id=self._caller.user)
 
 
-def refusal(error: Exception, errors: ErrorHandler, session_id: str = "") -> Status:
+def refusal(error: Exception, errors: ErrorHandler, context: ErrorContext = _NOBODYS) -> Status:
     """Report an error, and return what to end its call with. Of a defect the client learns no more than that."""
     spoken = error if isinstance(error, SpeechError) else UnexpectedError()
     problem = Problem(code=spoken.code, detail=spoken.detail, retry_after=spoken.retry_after, fatal=True)
-    return status(problem, _report(error, errors, session_id))
+    return status(problem, _report(error, errors, context))
 
 
-def _report(error: Exception, errors: ErrorHandler, session_id: str) -> str:
+def _report(error: Exception, errors: ErrorHandler, context: ErrorContext) -> str:
     """Tell the operator, and return what the client may quote of it."""
     ref = secrets.token_hex(4)
-    errors.report(error, ErrorContext(session_id=session_id, ref=ref))
+    errors.report(error, msgspec.structs.replace(context, ref=ref))
     return ref

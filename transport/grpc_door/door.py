@@ -8,6 +8,7 @@ import anyio
 import grpc
 
 from actors.speech.error_handler import ErrorHandler
+from transport.admission import Admission
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Life, Patience, drain_time
 from transport.connection import Sessions
 from transport.front_door import Address, CannotListen, reason
@@ -30,6 +31,7 @@ class GrpcDoor:
         sessions: where the calls' sessions come from.
         errors: told of every error that clients are told of.
         models: what the backends have loaded, for clients that ask.
+        admission: who is let in.
         limits: `max_chunk_bytes` of audio in one message of a stream, `max_message_bytes` of any request, which bounds
             the recordings for `Recognize`, and `idle_timeout`.
         patience: of it, `reading`: seconds that a client may leave a response unread; the others are gRPC's.
@@ -44,6 +46,7 @@ class GrpcDoor:
         errors: ErrorHandler,
         *,
         models: Models,
+        admission: Admission,
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         shutdown_timeout: float = 10.0,
@@ -54,7 +57,7 @@ class GrpcDoor:
         self._max_message_bytes = limits.max_message_bytes
         self._patience = patience
         self._shutdown_timeout = shutdown_timeout
-        self._servicer = RivaServicer(sessions, errors, models, limits, write_timeout=patience.reading)
+        self._servicer = RivaServicer(sessions, errors, models, limits, admission, write_timeout=patience.reading)
 
     def adopt(self, limits: Limits) -> None:
         """Let these limits hold for calls from now on; `max_message_bytes` from the next start on."""

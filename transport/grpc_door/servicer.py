@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from riva.client.proto import riva_asr_pb2 as pb
@@ -14,14 +15,14 @@ from riva.client.proto import riva_asr_pb2 as pb
 from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import ClientDisconnected, GoingAway, InvalidMessage
 from actors.speech.messages import Ready, SessionEvent
-from transport.admission import is_session_id
+from transport.admission import Admission, Caller, Refused, is_session_id
 from transport.connection import Sessions
 from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
 from transport.grpc_door.responses import Responses, in_one
 from transport.grpc_door.status import Status
 from transport.riva.preflight import Model
-from transport.wire.port import Limits
+from transport.wire.port import Limits, Request
 
 SERVICE = "nvidia.riva.asr.RivaSpeechRecognition"
 NAME = "voxtree-session-id"  # metadata: of the request, what the client calls its session; of the answer, its id
@@ -44,13 +45,21 @@ class RivaServicer:
     """
 
     def __init__(
-        self, sessions: Sessions, errors: ErrorHandler, models: Models, limits: Limits, *, write_timeout: float
+        self,
+        sessions: Sessions,
+        errors: ErrorHandler,
+        models: Models,
+        limits: Limits,
+        admission: Admission,
+        *,
+        write_timeout: float,
     ) -> None:
         self.calls: dict[Call, asyncio.Task[Any] | None] = {}
         self.limits = limits
         self._sessions = sessions
         self._errors = errors
         self._models = models
+        self._admission = admission
         self._write_timeout = write_timeout
         self._draining = False
 
@@ -112,6 +121,9 @@ class RivaServicer:
         return in_one(said, requests.request_id)
 
     async def _config(self, message: bytes, context: Any) -> pb.RivaSpeechRecognitionConfigResponse:
+        caller = self._admission.admit(_asked(context), _address(context))
+        if isinstance(caller, Refused):
+            await _abort(context, refusal(caller.error, self._errors))
         try:
             asked = parsed(pb.RivaSpeechRecognitionConfigRequest, message)
             models = await self._models()
@@ -137,25 +149,31 @@ class RivaServicer:
             if (response := responses.response(event)) is not None:
                 await _written(write(response))
 
-        status = await self._conversation(messages, requests, tell, _header(context, NAME) or str(uuid.uuid4()))
+        status = await self._conversation(messages, requests, tell, context)
         if status is not None:
             await _abort(context, status, responses.gaps)
         context.set_trailing_metadata(tuple(responses.gaps))
 
     async def _conversation(
-        self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, session_id: str
+        self, messages: AsyncIterator[bytes], requests: Requests, tell: Tell, context: Any
     ) -> Status | None:
         if self._draining:
             return refusal(GoingAway(), self._errors)
+        asked = _asked(context)
+        caller = self._admission.admit(asked, _address(context))
+        if isinstance(caller, Refused):
+            return refusal(caller.error, self._errors)
+        session_id = asked.header(NAME) or str(uuid.uuid4())
         if not is_session_id(session_id):
             return refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"), self._errors)
-        with self._call(session_id) as call:
+        with self._call(session_id, caller) as call:
             return await call.run(messages, requests, tell)
 
     @contextmanager
-    def _call(self, session_id: str) -> Iterator[Call]:
+    def _call(self, session_id: str, caller: Caller) -> Iterator[Call]:
         call = Call(
             session_id,
+            caller,
             self._sessions,
             self._errors,
             idle_timeout=self.limits.idle_timeout,
@@ -168,10 +186,18 @@ class RivaServicer:
             del self.calls[call]
 
 
-def _header(context: Any, name: str) -> str:
-    """The value of the request's metadata; empty: it is not there."""
-    values = [value for key, value in context.invocation_metadata() or () if key == name]
-    return str(values[0]) if values else ""
+def _asked(context: Any) -> Request:
+    """A call as the request that it is: its metadata are HTTP/2's headers."""
+    headers: dict[str, list[str]] = {}
+    for name, value in context.invocation_metadata() or ():
+        headers.setdefault(name, []).append(value if isinstance(value, str) else "")  # `…-bin` is of no use here
+    return Request(path=SERVICE, headers=headers)
+
+
+def _address(context: Any) -> str:
+    """Of the machine at the other end; empty: unknown. gRPC has it as `ipv4:127.0.0.1:5000`, `ipv6:%5B::1%5D:5000`."""
+    family, _, rest = unquote(context.peer()).partition(":")
+    return rest.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
 
 
 def _first_metadata(ready: Ready, requests: Requests) -> tuple[tuple[str, str], ...]:

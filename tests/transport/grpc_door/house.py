@@ -18,11 +18,13 @@ from riva.client.proto.riva_audio_pb2 import AudioEncoding
 from actors.speech.error_handler import ErrorHandler
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
+from transport.admission import Admission
 from transport.app import App
 from transport.backends import LAST_REPORTS
 from transport.connection import Sessions
 from transport.grpc_door import GrpcDoor
 from transport.riva.preflight import Model
+from transport.settings import Server as ServerSettings
 
 T = TypeVar("T")
 
@@ -141,7 +143,7 @@ async def opened(sessions: Sessions, errors: ErrorHandler | None = None, **optio
         0,
         sessions,
         errors or ErrorHandler(CollectorRegistry()),
-        **{"models": models, "shutdown_timeout": 2.0, **options},
+        **{"models": models, "admission": Admission(ServerSettings()), "shutdown_timeout": 2.0, **options},
     )
     tree = Supervisor([Child("riva door", door.serve, shutdown=5.0)])
     with anyio.fail_after(10):

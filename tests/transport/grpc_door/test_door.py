@@ -23,8 +23,10 @@ from supervisor.spec import Child
 from supervisor.tree import Supervisor
 from tests.transport.grpc_door.house import PCM, RIVA, Answer, audio, config, first, opened
 from tests.transport.test_front_door import FakeSession, FakeSessions
+from transport.admission import Admission
 from transport.front_door import CannotListen, Patience
 from transport.grpc_door import GrpcDoor
+from transport.settings import Server as ServerSettings
 from transport.wire.port import Limits
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +50,9 @@ class Reported:
 class BusySessions(FakeSessions):
     """Their sessions take no audio until there is `room`."""
 
-    async def open(self, session_id: str, config: RecognitionConfig, *, resumable: bool = True) -> FakeSession:
+    async def open(
+        self, session_id: str, config: RecognitionConfig, *, user: str = "", resumable: bool = True
+    ) -> FakeSession:
         session = await super().open(session_id, config, resumable=resumable)
         session.room.clear()
         return session
@@ -492,6 +496,13 @@ async def start(host: str, port: int) -> None:
     async def models() -> list[Any]:
         return []
 
-    door = GrpcDoor(host, port, FakeSessions(), ErrorHandler(CollectorRegistry()), models=models)
+    door = GrpcDoor(
+        host,
+        port,
+        FakeSessions(),
+        ErrorHandler(CollectorRegistry()),
+        models=models,
+        admission=Admission(ServerSettings()),
+    )
     async with Supervisor([Child("riva door", door.serve)]):
         pass
