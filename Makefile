@@ -3,6 +3,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CODE := supervisor actors transport tests bench
+# Half of the time tests wait: for networks to come back, browsers to paint, processes to start.
+AT_ONCE := $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)")
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types check bench lock clean
@@ -15,7 +17,7 @@ demo: $(READY)  ## watch a session survive its recogniser
 	@$(BIN)/voxtree demo $(ARGS)
 
 test: $(READY)  ## the whole test suite, on all cores
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile $(ARGS)
 
 lint: $(READY)  ## ruff: rules and formatting
 	@$(BIN)/ruff check .
