@@ -23,3 +23,11 @@ def no_state_of_ours_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.delenv("STATE_DIRECTORY", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def servers_of_one_process() -> Iterator[None]:
+    """What a server of several processes adds has tests of its own; the others are faster without."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VOXTREE__SERVER__WORKERS", "1")
+        yield

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import msgspec
@@ -32,7 +33,9 @@ from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
 from transport.admin.admin import Admin
-from transport.admin.survey import Parts
+from transport.admin.chronicle import Chronicle
+from transport.admin.orders import OwnClerk
+from transport.admin.survey import Parts, Survey
 from transport.admission import Admission
 from transport.alerts import Alerts
 from transport.asgi_door import AsgiDoor
@@ -47,13 +50,14 @@ from transport.grpc_door.door import DEFAULT_LIMITS
 from transport.journal import make_bodies, make_journal
 from transport.logs import Logging
 from transport.metrics import Metrics, Sample
-from transport.observers import Observers
+from transport.observers import Observer, Observers
 from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
 from transport.tracing import Tracing
 from transport.web import site
+from transport.wire.client_secrets import ClientSecrets
 from transport.wire.dialects import doors, routes
 from transport.wire.port import Limits
 
@@ -68,6 +72,21 @@ class CannotStart(ExpectedError):
     """The server cannot start: a port is taken, a model is missing, …"""
 
 
+class Place(NamedTuple):
+    """A process among others that are one server to their clients.
+
+    Attributes:
+        shares_ports: they listen on the same ports.
+        secrets: makes secrets that the others know too; None: it alone knows them.
+    """
+
+    shares_ports: bool = False
+    secrets: ClientSecrets | None = None
+
+
+ALONE = Place()
+
+
 class App:
     """One server: watchdog, alerts, journal, recogniser, backends, sessions, front door; it stops in reverse order.
 
@@ -80,6 +99,8 @@ class App:
         listener: told what happens in the tree, besides the log.
         on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
         mounted: clients come through somebody else's web server (`transport.asgi`), and nothing is listened on.
+        place: where it is one of several processes that are one server to their clients.
+        observer: told of everything, besides.
     """
 
     def __init__(
@@ -89,23 +110,28 @@ class App:
         on_leak: Callable[[list[TreePath]], None] | None = None,
         *,
         mounted: bool = False,
+        place: Place = ALONE,
+        observer: Observer | None = None,
     ) -> None:
         self._listener = listener
+        self._place = place
         self._has_vosk_door = settings.dialects.vosk_port is not None and not mounted
         self.registry = CollectorRegistry()
         self.errors = ErrorHandler(self.registry, listener=lambda error: self._observers.error(error))
+        self.chronicle = Chronicle()
         self.admin = self._admin(settings) if settings.admin.enabled else None
+        console = [] if self.admin is None else [self.chronicle]
         self.alerts = Alerts(settings.alerts, self.errors, self.registry) if settings.alerts.sinks else None
-        console = [] if self.admin is None else [self.admin.chronicle]
         alerts = [] if self.alerts is None else [self.alerts]
         self.metrics = Metrics(self.registry, self._sample, store=settings.journal.store)
         self.tracing = Tracing(settings.tracing) if settings.tracing.enabled else None
+        others = [] if observer is None else [observer]
         traces = [] if self.tracing is None else [self.tracing]
         self._observers = Observers(
-            [Reporting(self.errors, self._whose), Logging(), self.metrics, *console, *alerts, *traces]
+            [Reporting(self.errors, self._whose), Logging(), self.metrics, *console, *alerts, *traces, *others]
         )
         self.faults = _faults(settings.inject)
-        self.embedded = _embedded(settings.embedded) if settings.uses_embedded else None
+        self.embedded = make_embedded(settings.embedded) if settings.uses_embedded else None
         self.backends = Backends(
             self._endpoints(settings),
             lambda: self.tree.value("backends"),
@@ -188,6 +214,7 @@ class App:
             admission=self.admission,
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
+            shared=self._place.shares_ports,
         )
 
     def _drain_riva_door(self) -> None:
@@ -204,10 +231,11 @@ class App:
             admission=self.admission,
             faults=self.faults,
             site=site() if settings.server.page else {},
-            routes=routes(settings.dialects.enabled),
+            routes=routes(settings.dialects.enabled, self._place.secrets),
             doors=doors(settings.dialects.vosk_port),
             on_refused=self._observers.refused,
             on_drain=self._drain_riva_door,
+            shared=self._place.shares_ports,
         )
 
     def _asgi_door(self, settings: Settings) -> AsgiDoor:
@@ -230,7 +258,8 @@ class App:
             front_door=lambda: self.front_door,
             mailboxes=self._mailboxes,
         )
-        return Admin(settings.admin, parts, self.registry)
+        survey = Survey(parts, self.chronicle, actions=settings.admin.actions)
+        return Admin(settings.admin, survey, self.registry, self.chronicle.timeline, OwnClerk(parts))
 
     def _sample(self) -> Sample:
         """What lives now, in numbers; some 1 µs a session."""
@@ -261,19 +290,7 @@ class App:
     def _endpoints(self, settings: Settings) -> list[Endpoint]:
         if self.embedded is None:
             return list(settings.backends)
-        embedded = Endpoint(
-            name=EMBEDDED_NAME,
-            address=self.embedded.address,
-            tier=Tier.EMBEDDED,
-            max_streams=self.embedded.max_streams,
-            catch_up=EMBEDDED_CATCH_UP,
-            first_answer_timeout=EMBEDDED_PATIENCE,
-            stall_timeout=EMBEDDED_PATIENCE,
-            hang_timeout=EMBEDDED_PATIENCE,
-            finish_timeout=EMBEDDED_PATIENCE,
-            max_stream_age=float("inf"),
-        )
-        return [*settings.backends, embedded]
+        return [*settings.backends, embedded_endpoint(self.embedded)]
 
     def _disguised(self, backend: RivaBackend) -> RecognitionBackend:
         return backend if self.faults is None else FaultyBackend(backend, self.faults)
@@ -318,6 +335,8 @@ async def serving(
     *,
     private: bool = False,
     mounted: bool = False,
+    place: Place = ALONE,
+    observer: Observer | None = None,
     listener: Callable[[Event], None] | None = None,
     on_leak: Callable[[list[TreePath]], None] | None = None,
 ) -> AsyncGenerator[App, None]:
@@ -325,7 +344,7 @@ async def serving(
 
     Args:
         private: for whoever starts it alone: on any free port of this machine, and with a journal that ends with it.
-        mounted, listener, on_leak: see `App`.
+        mounted, place, observer, listener, on_leak: see `App`.
 
     Raises:
         CannotStart: with what to say to whoever wanted it.
@@ -334,10 +353,21 @@ async def serving(
         server = msgspec.structs.replace(settings.server, host="127.0.0.1", port=0)
         admin = msgspec.structs.replace(settings.admin, host="127.0.0.1", port=0)
         settings = msgspec.structs.replace(settings, server=server, admin=admin, journal=Journal(store="memory"))
-    app = App(settings, listener, on_leak, mounted=mounted)
-    try:
+    app = App(settings, listener, on_leak, mounted=mounted, place=place, observer=observer)
+    with explained():
         async with _flushed(app.tracing), app.tree:
             yield app
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What keeps a tree from starting is said as whoever wanted it can understand it.
+
+    Raises:
+        CannotStart: from `StartFailed`.
+    """
+    try:
+        yield
     except StartFailed as failed:
         match _cause(failed):
             case SpeechError() as error:
@@ -401,6 +431,23 @@ def _call_limits(wanted: Session) -> Limits:
     )
 
 
-def _embedded(wanted: Embedded) -> EmbeddedRecogniser:
+def make_embedded(wanted: Embedded) -> EmbeddedRecogniser:
+    """The embedded recogniser as the settings have it."""
     model_dir = Path(wanted.model_dir) if wanted.model_dir else None
     return EmbeddedRecogniser(max_streams=wanted.max_streams, model_dir=model_dir, threads=wanted.threads)
+
+
+def embedded_endpoint(recogniser: EmbeddedRecogniser) -> Endpoint:
+    """It as one of the backends."""
+    return Endpoint(
+        name=EMBEDDED_NAME,
+        address=recogniser.address,
+        tier=Tier.EMBEDDED,
+        max_streams=recogniser.max_streams,
+        catch_up=EMBEDDED_CATCH_UP,
+        first_answer_timeout=EMBEDDED_PATIENCE,
+        stall_timeout=EMBEDDED_PATIENCE,
+        hang_timeout=EMBEDDED_PATIENCE,
+        finish_timeout=EMBEDDED_PATIENCE,
+        max_stream_age=float("inf"),
+    )

@@ -85,6 +85,7 @@ class FrontDoor:
         doors: ports besides `server.port`, and what is spoken there whatever the path.
         on_refused: told why a request was refused before there was a session.
         on_drain: called when it begins to drain.
+        shared: other processes may listen on the same ports, and the system spreads clients over them.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class FrontDoor:
         doors: Mapping[int, Connect] = MappingProxyType({}),
         on_refused: Callable[[str], None] = lambda reason: None,
         on_drain: Callable[[], None] = lambda: None,
+        shared: bool = False,
     ) -> None:
         self._settings = server
         self._sessions = sessions
@@ -113,6 +115,7 @@ class FrontDoor:
         self._doors = doors
         self._on_refused = on_refused
         self._on_drain = on_drain
+        self._shared = shared
         self._admission = admission or Admission(server)
         self._clients = Clients(
             session, sessions, errors, patience=patience, max_message_bytes=max_message_bytes, faults=faults
@@ -191,6 +194,7 @@ class FrontDoor:
                 max_queue=_MAX_QUEUE,
                 write_limit=_WRITE_BYTES,
                 backlog=_AT_ONCE,
+                reuse_port=self._shared or None,
                 logger=library_logger(),
                 create_connection=partial(ClientSocket, respond=self._respond),  # type: ignore[arg-type]
             )

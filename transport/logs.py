@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -60,10 +61,16 @@ sessions_logger = logging.getLogger("voxtree.sessions")
 _log_other = LogListener(logger, levels={ChildRestarting: logging.INFO, LoopBlocked: logging.DEBUG})
 
 
-def configure(settings: Log) -> None:
-    """Send everything at the set level to stderr, in the set format. What repeats is summed, unless one debugs."""
+def configure(settings: Log, *, worker: int | None = None) -> None:
+    """Send everything at the set level to stderr, in the set format. What repeats is summed, unless one debugs.
+
+    Args:
+        worker: the number of this process among several, to be in every line; None: what it was before, or nothing.
+    """
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(_FORMATTERS[settings.format]())
+    if worker is not None:
+        logging.setLogRecordFactory(partial(_record_of, worker))
     if settings.level != "debug":
         handler = RepeatsHandler(handler)
     root = logging.getLogger()
@@ -73,6 +80,12 @@ def configure(settings: Log) -> None:
     root.setLevel(settings.level.upper())
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.INFO)  # below it tells URLs, and keys in them
+
+
+def _record_of(worker: int, *facts: Any, **more: Any) -> logging.LogRecord:
+    record = logging.LogRecord(*facts, **more)
+    record.worker = worker
+    return record
 
 
 class Logging(Observer):
@@ -191,7 +204,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
         facts = "".join(
-            f" {key}={value}" for key, value in _fields(record).items() if key != "event" and str(value) not in message
+            f" {key}={value}"
+            for key, value in _fields(record).items()
+            if key != "event" and (key == "worker" or str(value) not in message)
         )
         line = _printable(f"{_timestamp(record)} {record.levelname:8} {record.name}: {message}{facts}")
         return f"{line}\n{_indented(self.formatException(record.exc_info))}" if record.exc_info else line

@@ -56,6 +56,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         origins: web pages that may connect besides this server's own (`https://app.example.com`).
         page: whether browsers find a page to speak to at `/`, and the client that it uses at `/client.js`.
         shutdown_timeout: seconds that running sessions get to end when the server stops.
+        workers: processes that share the port; None: one for each core that this process may use. They share the
+            journal, and divide what backends and sessions may take in all.
     """
 
     host: Text = "127.0.0.1"
@@ -63,6 +65,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origins: tuple[str, ...] = ()
     page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
 
 
 Dialect = Literal["riva", "openai", "deepgram", "vosk"]
@@ -191,6 +194,8 @@ class Cache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def _is_loopback(host: str) -> bool:
+    if host.startswith("unix:"):
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -202,7 +207,8 @@ class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         enabled: whether there is such a port.
-        host: address to listen on. One that other machines reach takes a `token_file`.
+        host: address to listen on, or `unix:PATH` for a socket that only this user can reach. An address that other
+            machines reach takes a `token_file`.
         port: 0 lets the system pick one.
         names: host names, besides `localhost` and addresses, by which browsers may call it (`voxtree.internal`).
         token_file: a file with the secret that is then asked for: `Authorization: Bearer` of scrapers, and for browsers
@@ -330,6 +336,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 raise ValueError(f"backends: {times} are named {name!r}, each needs a name of its own")
         if self.uses_embedded and any(backend.name == EMBEDDED_NAME for backend in self.backends):
             raise ValueError(f"backends: the name {EMBEDDED_NAME!r} is the embedded recogniser's, choose another")
+        if (self.server.workers or 1) > 1 and self.journal.store == "memory":
+            raise ValueError(
+                "server.workers is more than 1 and journal.store is memory: a client that comes back may meet another "
+                "process, which must find its session; sqlite is for that, and the default"
+            )
         if self.embedded.enabled is False and not self.backends:
             raise ValueError("embedded.enabled is false and there are no backends: nothing could recognise speech")
 

@@ -381,6 +381,12 @@ _ROWS = (
         "Correct what the log names (`voxtree config check` says the same) and send SIGHUP again.",
     ),
     _entry(
+        "SYS_007", "SYS_WORKER_LOST", _ERROR, Fault.US,
+        "The connection was interrupted. Reconnecting.", Retry.NOW, Action.NONE, None,
+        "A worker process died, or gave no sign of life and was ended. Another takes its place; its clients resume.",
+        "The log line says how it ended; its own last lines come before. One that was killed may have lacked memory.",
+    ),
+    _entry(
         "ALERT_001", "ALERT_NOT_DELIVERED", _WARNING, Fault.NETWORK,
         "Service temporarily unavailable", Retry.BACKOFF, Action.NONE, None,
         "An alert could not be delivered to the sink that the log line names. Sessions do not depend on it.",

@@ -311,6 +311,21 @@ async def not_reloaded(scene: Scene) -> None:
         assert await reload(app, settings, load) is settings
 
 
+async def worker_lost(scene: Scene) -> None:
+    """Its process is killed."""
+    settings = Settings(
+        backends=(await scene.riva(),),
+        server=Server(port=0),
+        admin=Admin(port=0),
+        journal=Journal(path=str(scene.folder / "journal.db")),
+    )
+    async with scene.workers(settings, 1) as fleet:
+        process = fleet.workers[0].serving
+        assert process is not None
+        process.kill()
+        await scene.until_logged("SYS_007")
+
+
 async def alert_not_delivered(scene: Scene) -> None:
     """Its sink refuses whatever it is sent."""
     sink = AlertSink(name="refuses", type="webhook", url=f"{scene.sink.url}/", min_severity="info")
@@ -345,6 +360,7 @@ _PROVOKED: Mapping[str, Provocation] = {
     "SYS_004": does_not_stop,
     "SYS_005": stands_still,
     "SYS_006": not_reloaded,
+    "SYS_007": worker_lost,
     "ALERT_001": alert_not_delivered,
 }
 PROVOCATIONS: Mapping[str, Provocation] = MappingProxyType(

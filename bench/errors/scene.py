@@ -22,6 +22,8 @@ from transport.app import App, serving
 from transport.riva.channel import Endpoint
 from transport.settings import Alerts, Settings
 from transport.settings import AlertSink as AlertSinkSettings
+from transport.workers import fleet
+from transport.workers.fleet import Fleet
 
 RATE = 16_000
 PIECE = 0.1  # seconds of audio in a message
@@ -75,14 +77,26 @@ class Scene:
     @asynccontextmanager
     async def serving(self, settings: Settings, *, private: bool = True) -> AsyncGenerator[App, None]:
         """A server; what it counted is kept when it ends."""
-        if not settings.alerts.sinks:
-            to = AlertSinkSettings(name="operators", type="webhook", url=self.sink.url, min_severity="info")
-            settings = msgspec.structs.replace(settings, alerts=Alerts(sinks=(to,)))
-        async with serving(settings, private=private) as self.app:
+        async with serving(self._with_alerts(settings), private=private) as self.app:
             try:
                 yield self.app
             finally:
                 self.exposed += generate_latest(self.app.registry).decode()
+
+    @asynccontextmanager
+    async def workers(self, settings: Settings, count: int) -> AsyncGenerator[Fleet, None]:
+        """A server of several processes; what the parent counted is kept when it ends."""
+        async with fleet.serving(self._with_alerts(settings), count) as parent:
+            try:
+                yield parent
+            finally:
+                self.exposed += generate_latest(parent.registry).decode()
+
+    def _with_alerts(self, settings: Settings) -> Settings:
+        if settings.alerts.sinks:
+            return settings
+        to = AlertSinkSettings(name="operators", type="webhook", url=self.sink.url, min_severity="info")
+        return msgspec.structs.replace(settings, alerts=Alerts(sinks=(to,)))
 
     # ---- clients
 

@@ -109,6 +109,7 @@ class Stage:
         self,
         *backends: Mapping[str, object],
         settings: Mapping[str, object] | None = None,
+        workers: int = 1,
         module: str = COMMAND_LINE,
         environment: Mapping[str, str] | None = None,
     ) -> Voxtree:
@@ -116,13 +117,15 @@ class Stage:
 
         Args:
             settings: further ones by path: `{"session.log_seconds": 20}`.
+            workers: processes that it serves with.
             module: what runs it.
         """
         self.tell("starting voxtree")
         path = self.folder / f"voxtree-{next(_numbers)}.toml"
         usual = {"session.max_sessions": 2 * self.sessions, "journal.path": str(path.with_suffix(".db"))}
         path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions))
-        arguments = ("serve", "--config", str(path)) if module == COMMAND_LINE else ("--config", str(path))
+        command = ["serve"] if module == COMMAND_LINE else []
+        arguments = [*command, "--config", str(path), "--workers", str(workers)]
         voxtree = Voxtree(*arguments, module=module, environment=environment or {})
         return await self._stack.enter_async_context(voxtree)
 
@@ -217,12 +220,18 @@ class Stage:
         usual, most = percentile(late, 50) or 0.0, percentile(late, 99) or 0.0
         self.check("added delay p99", 1000 * (most - usual), 1000 * seconds, "ms")
 
-    def limit_resume(self, seconds: float) -> None:
-        """Let each session be resumed in so many seconds, since it was possible again; when all have ended."""
+    def limit_resume(self, seconds: float, *, moved_only: bool = False) -> None:
+        """Let each session be resumed in so many seconds, since it was possible again; when all have ended.
+
+        Args:
+            moved_only: those count only that lost their connection.
+        """
         assert self.strike is not None
         since = self.strike.since
-        took = [each for talk in self.talks if (each := resumption(talk, since)) is not None]
-        self.check("sessions that were not resumed", len(self.talks) - len(took), 0)
+        talks = [talk for talk in self.talks if not moved_only or _moved(talk)]
+        took = [each for talk in talks if (each := resumption(talk, since)) is not None]
+        self.facts["sessions to resume"] = len(talks)
+        self.check("sessions that were not resumed", len(talks) - len(took), 0)
         self.check("resume p99", 1000 * (percentile(took, 99) or 0.0), 1000 * seconds, "ms")
         self.facts["resume p50, ms"] = 1000 * (percentile(took, 50) or 0.0)
         self.facts["resume max, ms"] = 1000 * (percentile(took, 100) or 0.0)
@@ -238,3 +247,7 @@ class Stage:
 
     def _speech(self, words: int, tag: int = 0) -> CodedSpeech:
         return CodedSpeech(words=words, tag=tag, utterance=UTTERANCE, pause=PAUSE)
+
+
+def _moved(talk: Talk) -> bool:
+    return any(heard.event == "reconnecting" for heard in talk.heard)

@@ -17,6 +17,8 @@ from tests.docs.examples import ROOT
 from transport.app import App
 from transport.riva.channel import Endpoint
 from transport.settings import Admin, Settings
+from transport.workers.merging import Ledger
+from transport.workers.metrics import FleetMetrics
 
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 RULES_TESTS = [RULES.with_name("alerts_test.yml"), RULES.with_name("alerts_slow_test.yml")]
@@ -29,9 +31,11 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool (Debian's
 
 @pytest.fixture(scope="module")
 def registry() -> CollectorRegistry:
-    """Of a server, as it is before it has started."""
+    """Of a server with workers, as it is before it has started: theirs and the parent's."""
     settings = Settings(backends=(Endpoint(name="riva", address="127.0.0.1:1"),), admin=Admin(enabled=False))
-    return App(settings).registry
+    registry = App(settings).registry
+    FleetMetrics(registry, [], Ledger())
+    return registry
 
 
 def names(registry: CollectorRegistry) -> dict[str, str]:

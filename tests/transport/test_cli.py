@@ -167,7 +167,10 @@ def test_an_unknown_error_exits_with_2(asked: str, said: str, capsys: pytest.Cap
     assert capsys.readouterr() == ("", said)
 
 
-def test_config_check_says_that_all_is_well(capsys: pytest.CaptureFixture[str]) -> None:
+def test_config_check_says_that_all_is_well(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VOXTREE__SERVER__WORKERS")
     assert main(["config", "check", "--set", "server.port=1"]) == 0
     assert capsys.readouterr().out == "the settings are fine: 1 given, the others at their defaults\n"
 

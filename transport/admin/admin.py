@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
-from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from supervisor.incarnation import Incarnation
 from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
 from transport.admin.access import make_access
 from transport.admin.board import Board
-from transport.admin.chronicle import Chronicle
 from transport.admin.orders import Clerk, Orders
 from transport.admin.pages import Pages
 from transport.admin.server import AdminServer
-from transport.admin.survey import Parts, Survey
+from transport.admin.state import Check, State, Timeline
 from transport.settings import Admin as AdminSettings
 
 BEAT_SECONDS = 0.25  # between signs of life
@@ -32,24 +33,46 @@ CLOSE_SECONDS = 2.0
 BUDGET = Intensity(restarts=5, seconds=60.0)  # if it keeps failing the server goes on without
 
 
+class Surveyor(Protocol):
+    """Looks at a server, in its event loop."""
+
+    @property
+    def is_up(self) -> bool:
+        """All parts have been started."""
+
+    def checks(self) -> dict[str, Check]:
+        """What must be well for the server to be of use. Cheap: it goes with every sign of life."""
+
+    async def take(self, checks: dict[str, Check], lags: tuple[float, ...]) -> State:
+        """How everything stands."""
+
+
 class Admin:
     """The admin port of a server.
 
     Args:
+        survey: looks at the server.
         registry: what /metrics shows.
-
-    Attributes:
-        chronicle: to be told of everything that happens.
+        timeline: a session's, for whoever asks; called from threads.
+        clerk: carries orders out, where `admin.actions` allows any.
 
     Raises:
         SettingsError: the token's file cannot be used.
     """
 
-    def __init__(self, wanted: AdminSettings, parts: Parts, registry: CollectorRegistry) -> None:
-        self.chronicle = Chronicle()
+    def __init__(
+        self,
+        wanted: AdminSettings,
+        survey: Surveyor,
+        registry: Collector,
+        timeline: Callable[[str], Timeline | None],
+        clerk: Clerk,
+    ) -> None:
         self._wanted = wanted
-        self._parts = parts
+        self._survey = survey
         self._registry = registry
+        self._timeline = timeline
+        self._clerk = clerk
         self._access = make_access(wanted)
         self._server: AdminServer | None = None
 
@@ -72,18 +95,18 @@ class Admin:
         Raises:
             CannotListen: the address is taken, unknown, or not this machine's.
         """
-        board, survey = Board(), Survey(self._parts, self.chronicle, actions=self._wanted.actions)
+        board = Board()
         wake = _Waker(asyncio.get_running_loop())
         orders = Orders(wake.call) if self._wanted.actions else None
-        pages = Pages(board, self._registry, self._access, self.chronicle.timeline, orders)
+        pages = Pages(board, self._registry, self._access, self._timeline, orders)
         listen = partial(AdminServer, self._wanted.host, self._wanted.port, pages)
         self._server = server = await anyio.to_thread.run_sync(listen)
         try:
             task_status.started()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_watch, board, survey)
+                tasks.start_soon(_watch, board, self._survey)
                 if orders is not None:
-                    await _obey(orders, Clerk(self._parts), wake)
+                    await _obey(orders, self._clerk, wake)
         finally:
             self._server = None
             if orders is not None:
@@ -92,7 +115,7 @@ class Admin:
                 await anyio.to_thread.run_sync(server.stop, abandon_on_cancel=True)
 
 
-async def _watch(board: Board, survey: Survey) -> None:
+async def _watch(board: Board, survey: Surveyor) -> None:
     """Give signs of life; look around as often as somebody wants to know, and as it may cost."""
     lags: deque[float] = deque(maxlen=LAGS)
     next_look = next_glance = 0.0
@@ -105,8 +128,9 @@ async def _watch(board: Board, survey: Survey) -> None:
         checks = survey.checks()
         board.beat(checks, started=survey.is_up)
         if now >= (next_look if board.is_watched else next_glance):
+            began = time.thread_time()  # waiting for others costs the loop nothing
             board.publish(await survey.take(checks, tuple(lags)))
-            took = time.monotonic() - now
+            took = time.thread_time() - began
             next_look = now + max(LOOK_SECONDS - BEAT_SECONDS / 2, took / SHARE)
             next_glance = now + GLANCE_SECONDS
 

@@ -6,7 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import msgspec
 
@@ -61,14 +61,15 @@ class CloseBreaker(msgspec.Struct, frozen=True, tag_field="action", tag="close_b
     backend: str
 
 
-Order = RestartPart | CloseSession | DrainBackend | UndrainBackend | TripBreaker | CloseBreaker
+class ReplaceWorkers(msgspec.Struct, frozen=True, tag_field="action", tag="replace_workers"):
+    """Each worker gets a successor, one after the other; its clients go on there, and miss nothing."""
 
 
-class Clerk:
+Order = RestartPart | CloseSession | DrainBackend | UndrainBackend | TripBreaker | CloseBreaker | ReplaceWorkers
+
+
+class Clerk(Protocol):
     """Carries orders out."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
 
     async def carry_out(self, order: Order) -> str:
         """Do it, and say what was done.
@@ -76,32 +77,29 @@ class Clerk:
         Raises:
             OrderFailed: it cannot be done.
         """
+
+
+class OwnClerk:
+    """Carries out what is ordered of this process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def carry_out(self, order: Order) -> str:
+        """See `Clerk`."""
         match order:
             case RestartPart(path=path):
-                await self._restart(path)
+                await restart_part(self._parts.tree(), path)
                 return f"{path} was restarted"
             case CloseSession(session=session):
                 self._close(session)
                 return f"session {session} is being closed"
             case DrainBackend() | UndrainBackend() | TripBreaker() | CloseBreaker():
                 return self._backend(order)
+            case ReplaceWorkers():
+                raise OrderFailed("there is one process only: `server.workers`")
             case _:
                 assert_never(order)
-
-    async def _restart(self, path: str) -> None:
-        root, *names = path.split("/")
-        supervisor: object = self._parts.tree()
-        if root != self._parts.tree().name or not names or (names[0] in OUT_OF_BOUNDS and len(names) < 3):
-            raise OrderFailed(f"{path} cannot be restarted from here")
-        try:
-            for name in names[:-1]:
-                supervisor = supervisor.value(name) if isinstance(supervisor, Supervisor) else None
-            if not isinstance(supervisor, Supervisor):
-                raise OrderFailed(f"there is no {path}")
-            await supervisor.terminate_child(names[-1])
-            await supervisor.restart_child(names[-1])
-        except ChildError as error:
-            raise OrderFailed(str(error)) from error
 
     def _close(self, session_id: str) -> None:
         session = self._parts.sessions().get(session_id)
@@ -127,6 +125,27 @@ class Clerk:
                     return f"the breaker of {name} is closed"
         except KeyError:
             raise OrderFailed(f"there is no backend {name}") from None
+
+
+async def restart_part(tree: Supervisor, path: str) -> None:
+    """Stop and start a child of a tree.
+
+    Raises:
+        OrderFailed: it cannot be.
+    """
+    root, *names = path.split("/")
+    supervisor: object = tree
+    if root != tree.name or not names or (names[0] in OUT_OF_BOUNDS and len(names) < 3):
+        raise OrderFailed(f"{path} cannot be restarted from here")
+    try:
+        for name in names[:-1]:
+            supervisor = supervisor.value(name) if isinstance(supervisor, Supervisor) else None
+        if not isinstance(supervisor, Supervisor):
+            raise OrderFailed(f"there is no {path}")
+        await supervisor.terminate_child(names[-1])
+        await supervisor.restart_child(names[-1])
+    except ChildError as error:
+        raise OrderFailed(str(error)) from error
 
 
 class Orders:

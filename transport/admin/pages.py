@@ -19,8 +19,8 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from transport.admin.access import Access
 from transport.admin.board import Board, Feed
@@ -73,7 +73,7 @@ class Pages:
     def __init__(
         self,
         board: Board,
-        registry: CollectorRegistry,
+        registry: Collector,
         access: Access,
         timeline: Callable[[str], Timeline | None],
         orders: Orders | None = None,

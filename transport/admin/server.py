@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import socket
 import threading
 import time
@@ -37,7 +38,7 @@ class AdminServer(ThreadingTCPServer):
     """Serves from its construction until `stop`, in threads that need nothing of the event loop.
 
     Args:
-        host, port: port 0 lets the system pick one.
+        host, port: port 0 lets the system pick one. `unix:PATH` is a socket for this user only, without a port.
 
     Raises:
         CannotListen: the address is taken, unknown, or not this machine's.
@@ -52,13 +53,14 @@ class AdminServer(ThreadingTCPServer):
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         try:
-            family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            self.address_family = family
-            super().__init__(address, _Handler)  # type: ignore[arg-type]  # of four parts for IPv6
+            self.address_family, address = _address(host, port)
+            super().__init__(address, _Handler)
         except OSError as error:
             reason = error.strerror or str(error)
             text = f"cannot listen on {host}:{port}: {reason.lower()}; `admin.port` chooses another, 0 any free one"
             raise CannotListen(text) from error
+        if self.address_family == socket.AF_UNIX:
+            os.chmod(str(address), 0o600)
         self._thread = threading.Thread(
             target=self.serve_forever, args=(POLL_SECONDS,), name="voxtree admin", daemon=True
         )
@@ -67,6 +69,8 @@ class AdminServer(ThreadingTCPServer):
     @property
     def url(self) -> str:
         """Where it listens, for who sits at this machine."""
+        if self.address_family == socket.AF_UNIX:
+            return f"unix:{self.server_address!s}"
         host, port = self.server_address[:2]
         shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))
         return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
@@ -105,6 +109,15 @@ class AdminServer(ThreadingTCPServer):
         logger.exception("a request to the admin port failed", extra={"event": "admin.failed"})
 
 
+def _address(host: str, port: int) -> tuple[int, Any]:
+    """The family and the address to bind. Raises OSError."""
+    kind, _, path = host.partition(":")
+    if kind == "unix":
+        return socket.AF_UNIX, path
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    return family, address
+
+
 class TooMuch(Exception):
     """The request is larger than any that makes sense."""
 
@@ -113,11 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     server: AdminServer
 
     def setup(self) -> None:
         super().setup()
+        if self.server.address_family != socket.AF_UNIX:
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.rfile.close()
         self._incoming = _Incoming(self.connection)
         self.rfile = io.BufferedReader(self._incoming, 4096)

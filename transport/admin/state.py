@@ -72,6 +72,7 @@ class SessionRow(_Shown, frozen=True):
         restarts, limit: of its own tree.
         parts: the children of its tree, by name.
         events: how many its timeline has had.
+        worker: the number of the one it lives at, where there are several.
     """
 
     state: str
@@ -92,6 +93,7 @@ class SessionRow(_Shown, frozen=True):
     limit: int = 0
     parts: dict[str, Node] = {}
     events: int = 0
+    worker: str = ""
 
 
 class BackendRow(_Shown, frozen=True):
@@ -117,6 +119,27 @@ class BackendRow(_Shown, frozen=True):
     leaving: bool = False
     last_code: str | None = None
     last_code_at: float | None = None
+
+
+class WorkerRow(_Shown, frozen=True):
+    """One worker, where there are several.
+
+    Attributes:
+        state: of the process that takes new clients: `starting`, `serving`, or `gone`.
+        retiring: processes besides, whose clients are being sent elsewhere.
+        since: when its process began.
+        lives: processes it has had.
+        beat: seconds since its last sign of life, `lag`: … by which that was late, in ms.
+    """
+
+    state: str
+    pid: int = 0
+    since: float | None = None
+    lives: int = 0
+    retiring: int = 0
+    sessions: int = 0
+    beat: float | None = None
+    lag: float = 0.0
 
 
 class ErrorRow(_Shown, frozen=True):
@@ -148,6 +171,8 @@ class State(_Shown, frozen=True):
         capacity: how many there may be.
         lags: how late the loop's timer was, in ms, the newest last.
         tree: by path, slashes between the names; without what is below `sessions`, which is in the sessions' `parts`.
+        workers: by number; empty: there is one process only.
+        backends: by name; where there are workers, `name@number` of the one whose view it is.
     """
 
     at: float
@@ -160,6 +185,7 @@ class State(_Shown, frozen=True):
     sessions: dict[str, SessionRow] = {}
     backends: dict[str, BackendRow] = {}
     errors: dict[str, ErrorRow] = {}
+    workers: dict[str, WorkerRow] = {}
 
 
 class Moment(_Shown, frozen=True):

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import anyio
 import msgspec
@@ -78,7 +79,7 @@ class Survey:
         up = [backend.name for backend in pool.backends if backend.health is Health.READY and not backend.drained]
         full = not parts.sessions().ready()
         return {
-            "supervisor": Check(well=root.state is ChildState.RUNNING, text=_SAID[root.state]),
+            "supervisor": Check(well=root.state is ChildState.RUNNING, text=said(root.state)),
             "drain": Check(well=not draining, text="stopping" if draining else "taking clients"),
             "journal": Check(well=trouble is None, text=f"cannot be written: {trouble.code}" if trouble else "written"),
             "backends": Check(well=bool(up), text=f"{len(up)} of {len(pool.backends)} work", vital=False),
@@ -90,8 +91,7 @@ class Survey:
         parts, chronicle = self._parts, self._chronicle
         tree = parts.tree()
         root = tree.snapshot(folded={(tree.name, SESSIONS)})
-        nodes: dict[str, Node] = {}
-        _flatten(root, nodes, parts.mailboxes())
+        nodes = flattened(root, parts.mailboxes())
         sessions = dict(chronicle.ended)
         trees = _running(tree, SESSIONS)
         live = parts.sessions().live()
@@ -189,11 +189,18 @@ _SAID = {
 }
 
 
-def _flatten(tree: Snapshot, nodes: dict[str, Node], mailboxes: Mapping[str, int]) -> None:
+def said(state: ChildState) -> str:
+    """What a root is doing, in a word."""
+    return _SAID[state]
+
+
+def flattened(tree: Snapshot, mailboxes: Mapping[str, int] = MappingProxyType({})) -> dict[str, Node]:
+    """A tree by paths. `mailboxes`: how much waits in them, by the path of their owner."""
     path = "/".join(tree.path)
-    nodes[path] = _node(tree, mailboxes.get(path))
+    nodes = {path: _node(tree, mailboxes.get(path))}
     for child in tree.children:
-        _flatten(child, nodes, mailboxes)
+        nodes |= flattened(child, mailboxes)
+    return nodes
 
 
 def _node(one: Snapshot, mailbox: int | None = None) -> Node:

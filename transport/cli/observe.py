@@ -58,7 +58,7 @@ def shown(seen: Seen, lines: int, width: int = 10_000) -> list[str]:
         lines, width: of the terminal; what has no room is counted.
     """
     state, now = seen.state, seen.state.at
-    blocks = [_head(seen), _backends(state, now), _errors(state, now)]
+    blocks = [_head(seen), _workers(state, now), _backends(state, now), _errors(state, now)]
     text = [line for block in blocks if block for line in (*block, "")]
     text += _sessions(state, now, room=max(3, lines - len(text) - 1))
     return [printable(line)[:width] for line in text]
@@ -106,6 +106,16 @@ def _verdict(seen: Seen) -> str:
         return "ready"
     word = "NOT READY" if any(check.vital for check in failed.values()) else "degraded"
     return f"{word} ({', '.join(f'{name}: {check.text}' for name, check in failed.items())})"
+
+
+def _workers(state: State, now: float) -> list[str]:
+    rows = [
+        (number, row.state, str(row.pid), "" if row.since is None else _span(now - row.since), str(row.sessions),
+         "" if row.beat is None else f"{row.beat:.1f} s ago", f"{row.lag:.0f} ms", str(row.lives))
+        for number, row in state.workers.items()
+    ]  # fmt: skip
+    head = ("WORKER", "state", "pid", "up", "sessions", "sign of life", "lag", "processes")
+    return _table(head, rows, right=(2, 3, 4, 5, 6, 7))
 
 
 def _backends(state: State, now: float) -> list[str]:

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
-from typing import Any
 
 import anyio
 from prometheus_client import disable_created_metrics
 
-from actors.speech.error_handler import ErrorContext
-from actors.speech.errors import UnexpectedError
-from supervisor.errors import Path
+from actors.speech.injection import Faults
 from transport.app import App, serving
 from transport.cli.common import SURVIVES, add_settings_arguments, loaded_settings
+from transport.journal import make_journal
 from transport.logs import configure
+from transport.processes import end_process, report_to, spare_collector
 from transport.reload import reload
 from transport.settings import Settings
 from transport.systemd import Notifier
+from transport.workers import fleet
+from transport.workers.fleet import Fleet
+from transport.workers.ports import worker_count
 
-LEAKED = 1  # exit code
 STOP_SECONDS = 10.0  # besides `server.shutdown_timeout`: for the journal, the backends, the recogniser's process
 _INJECTION = """\
 --inject RIVA_005:0.01,AUDIO_003:0.001 raises errors on purpose, to see what becomes of them; `voxtree errors CODE` says
@@ -38,9 +38,12 @@ of what the number is the probability.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Runs the server until SIGTERM or Ctrl-C; running sessions then get their last words first. "
-        "SIGHUP reads the settings again, and uses the backends, limits, origins and the log's form in them."
+        "SIGHUP reads the settings again, and uses the backends, limits, origins and the log's form in them. "
+        "SIGUSR2 replaces the worker processes one after the other, with all settings read again."
     )
-    add_settings_arguments(parser, host="server.host", port="server.port", inject="inject.rates")
+    add_settings_arguments(
+        parser, host="server.host", port="server.port", workers="server.workers", inject="inject.rates"
+    )
     parser.epilog = _INJECTION
 
 
@@ -56,45 +59,82 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def serve(settings: Settings, load: Callable[[], Settings]) -> None:
-    """Serve until a signal comes, then stop in order. `load` reads the settings again, at SIGHUP."""
+    """Serve until a signal comes, then stop in order. `load` reads the settings again, at SIGHUP and SIGUSR2."""
+    count = worker_count(settings)
     with (
         Notifier() as manager,
-        _until_signalled(partial(manager.stopping, settings.server.shutdown_timeout + STOP_SECONDS)),
-        anyio.open_signal_receiver(signal.SIGHUP) as hangups,
+        _until_signalled(partial(manager.stopping, settings.server.shutdown_timeout + STOP_SECONDS)) as kill,
+        anyio.open_signal_receiver(signal.SIGHUP, signal.SIGUSR2) as signals,
     ):
         if sys.stderr.isatty() and settings.uses_embedded:
             print("starting the embedded recogniser …", file=sys.stderr)
-        async with serving(settings, on_leak=_end_process) as app, anyio.create_task_group() as tasks:
-            asyncio.get_running_loop().set_exception_handler(partial(_report, app))
-            _welcome(app, settings)
-            manager.ready(f"listening on {app.url}")
-            _spare_collector()
-            tasks.start_soon(_reload_at, hangups, app, settings, load, manager)
-            await app.tree.wait()
+        async with AsyncExitStack() as stack:
+            server: App | Fleet
+            reread: Reread
+            if count == 1:
+                server = await stack.enter_async_context(serving(settings, on_leak=end_process))
+                reread = _reader(server, settings, load)
+            else:
+                server = await stack.enter_async_context(fleet.serving(settings, count, on_leak=end_process))
+                kill.append(server.kill)
+                reread = _fleet_reader(server, load)
+            tasks = await stack.enter_async_context(anyio.create_task_group())
+            asyncio.get_running_loop().set_exception_handler(report_to(server.errors))
+            _welcome(server, settings, count)
+            manager.ready(f"listening on {server.url}")
+            spare_collector()
+            tasks.start_soon(_reread_at, signals, reread, manager, server.url)
+            await server.tree.wait()
             tasks.cancel_scope.cancel()
 
 
-async def _reload_at(
-    hangups: AsyncIterator[signal.Signals],
-    app: App,
-    settings: Settings,
-    load: Callable[[], Settings],
-    manager: Notifier,
-) -> None:
-    async for _ in hangups:
-        manager.reloading()
+Reread = Callable[[signal.Signals], Awaitable[None]]
+
+
+def _reader(app: App, settings: Settings, load: Callable[[], Settings]) -> Reread:
+    async def reread(number: signal.Signals) -> None:
+        nonlocal settings
+        if number == signal.SIGUSR2:
+            text = "there is one process only, and nothing to replace it: restart it (`server.workers`)"
+            logging.getLogger("voxtree.workers").warning(text, extra={"event": "workers.not_rolled"})
+            return
         settings = await reload(app, settings, load)
-        manager.ready(f"listening on {app.url}")
+
+    return reread
+
+
+def _fleet_reader(server: Fleet, load: Callable[[], Settings]) -> Reread:
+    async def reread(number: signal.Signals) -> None:
+        if number == signal.SIGUSR2:
+            await server.roll(load)
+        else:
+            await server.reload(load)
+
+    return reread
+
+
+async def _reread_at(signals: AsyncIterator[signal.Signals], reread: Reread, manager: Notifier, url: str) -> None:
+    async for number in signals:
+        manager.reloading()
+        await reread(number)
+        manager.ready(f"listening on {url}")
 
 
 @contextmanager
-def _until_signalled(on_stop: Callable[[], None]) -> Iterator[None]:
-    """The first signal calls `on_stop` and cancels the body, which stops in order; the second ends the process."""
+def _until_signalled(on_stop: Callable[[], None]) -> Iterator[list[Callable[[], None]]]:
+    """The first signal calls `on_stop` and cancels the body, which stops in order; the second ends the process.
+
+    Yields:
+        what is called before that end.
+    """
     loop = asyncio.get_running_loop()
+    last: list[Callable[[], None]] = []
     with anyio.CancelScope() as body:
 
         def on_signal(number: int) -> None:
             if body.cancel_called:
+                for call in last:
+                    call()
                 os._exit(128 + number)
             body.cancel()
             on_stop()
@@ -103,49 +143,30 @@ def _until_signalled(on_stop: Callable[[], None]) -> Iterator[None]:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal, number)
-        yield
+        yield last
 
 
-def _spare_collector() -> None:
-    """What is there by now stays: modules, classes, the tree. To look through it stops the event loop for 50 ms.
-
-    That comes due when many objects are made, so just when all sessions change their backend at once.
-    """
-    gc.collect()
-    gc.freeze()
-
-
-def _report(app: App, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What asyncio meets and nobody awaits: as that no connection can be accepted for want of file descriptors."""
-    error = context.get("exception") or UnexpectedError(context["message"])
-    if "Invalid file descriptor" not in str(error):  # it wants to listen again on what was closed meanwhile
-        app.errors.report(error, ErrorContext(path="asyncio"))
-
-
-def _end_process(stuck: list[Path]) -> None:
-    """Something in the tree does not stop, and all else has: wait no longer for it."""
-    for path in stuck:
-        print(f"{'/'.join(path)} does not stop; ending the process without it", file=sys.stderr)
-    logging.shutdown()  # repeats that were held back
-    os._exit(LEAKED)
-
-
-def _welcome(app: App, settings: Settings) -> None:
+def _welcome(server: App | Fleet, settings: Settings, count: int) -> None:
     recognisers = ", ".join(f"{backend.name} at {backend.address}" for backend in settings.backends)
-    if app.embedded is not None:
-        embedded = f"the embedded one (English, {app.embedded.max_streams} streams)"
+    if server.embedded is not None:
+        embedded = f"the embedded one (English, {server.embedded.max_streams} streams)"
         recognisers = f"{recognisers}, {embedded}" if recognisers else embedded
-    print(f"listening on   {app.url}")
+    journal = make_journal(settings, lambda report: None)
+    print(f"listening on   {server.url}")
+    if count > 1:
+        print(f"workers        {count} processes")
     print(f"recognisers    {recognisers}")
-    print(f"journal        {app.journal.name}: {SURVIVES[app.journal.durability]}")
-    if app.admin is not None:
-        print(f"console        {app.admin.login_url()}{'' if settings.admin.token_file is None else ' (works once)'}")
-    if app.faults is not None:
-        print(f"INJECTED       {app.faults}")
+    print(f"journal        {journal.name}: {SURVIVES[journal.durability]}")
+    if server.admin is not None:
+        print(
+            f"console        {server.admin.login_url()}{'' if settings.admin.token_file is None else ' (works once)'}"
+        )
+    if any(settings.inject.rates.values()):
+        print(f"INJECTED       {Faults(settings.inject.rates)}")
     if settings.dialects.enabled:
         print(f"also speaks    {', '.join(settings.dialects.enabled)}")
-    for name, address in app.other_doors().items():
+    for name, address in server.other_doors().items():
         print(f"{name:14} {address.host}:{address.port}")
     if settings.server.page:
-        print(f"page           {app.url.replace('ws', 'http', 1).removesuffix('transcribe')}")
-    print(f"try this       voxtree transcribe FILE.wav --url {app.url}", flush=True)
+        print(f"page           {server.url.replace('ws', 'http', 1).removesuffix('transcribe')}")
+    print(f"try this       voxtree transcribe FILE.wav --url {server.url}", flush=True)

@@ -41,8 +41,10 @@ def snapshot(state: State) -> Snapshot:
 
     def made(path: Path) -> Snapshot:
         children = [made(child) for child in below.get(path, ())]
-        if len(path) == 2 and path[-1] == "sessions":
-            children = [_session(path, name, row) for name, row in state.sessions.items() if row.until is None]
+        if nodes[path].strategy == "dynamic" and path[-1] == "sessions":
+            worker = path[-2].removeprefix("worker:") if len(path) > 2 else ""
+            here = {name: row for name, row in state.sessions.items() if row.until is None and row.worker == worker}
+            children = [_session(path, name, row) for name, row in here.items()]
         return _snapshot(path, nodes[path], tuple(children))
 
     (root,) = below[()]

@@ -36,6 +36,7 @@ class GrpcDoor:
             the recordings for `Recognize`, and `idle_timeout`.
         patience: of it, `reading`: seconds that a client may leave a response unread; the others are gRPC's.
         shutdown_timeout: seconds that calls get to end when it stops.
+        shared: see `transport.front_door.FrontDoor`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class GrpcDoor:
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         shutdown_timeout: float = 10.0,
+        shared: bool = False,
     ) -> None:
         self._host = host
         self._port = port
@@ -57,6 +59,7 @@ class GrpcDoor:
         self._max_message_bytes = limits.max_message_bytes
         self._patience = patience
         self._shutdown_timeout = shutdown_timeout
+        self._shared = shared
         self._servicer = RivaServicer(sessions, errors, models, limits, admission, write_timeout=patience.reading)
 
     def adopt(self, limits: Limits) -> None:
@@ -101,13 +104,16 @@ class GrpcDoor:
         self._servicer.drain(self._shutdown_timeout)
 
     def _options(self) -> list[tuple[str, int]]:
-        return [*_OPTIONS, ("grpc.max_receive_message_length", self._max_message_bytes)]
+        # Otherwise a second server on the same port would start by mistake, and take half of the calls.
+        shared = ("grpc.so_reuseport", int(self._shared))
+        return [*_OPTIONS, shared, ("grpc.max_receive_message_length", self._max_message_bytes)]
 
     def _bind(self, server: grpc.aio.Server) -> Address:
         """Raises CannotListen. gRPC itself tells no more than that it failed, so the address is tried before."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         try:
-            _try(self._host, self._port)
+            if not self._shared:
+                _try(self._host, self._port)
             return Address(self._host, server.add_insecure_port(f"{host}:{self._port}"))
         except OSError as exc:
             raise CannotListen(f"cannot listen on {self._host}:{self._port}: {reason(exc)}") from exc
@@ -140,7 +146,6 @@ class GrpcDoor:
 
 # Clients ping to notice a dead server, some of them often; by default gRPC would cut them off for it.
 _OPTIONS = (
-    ("grpc.so_reuseport", 0),  # or a second server on the same port would start and take half of the calls
     ("grpc.http2.max_ping_strikes", 0),
     # Bytes read ahead of each call. By default the faster the network, the more: megabytes from a client that is held.
     ("grpc.http2.lookahead_bytes", 256 * 1024),

@@ -85,6 +85,7 @@ const CATALOGUE = {
   SYS_004: ["Service temporarily unavailable", "none", 0],
   SYS_005: ["The service is slow. Keep talking, nothing is lost.", "none", 0],
   SYS_006: ["Service temporarily unavailable", "none", 0],
+  SYS_007: ["The connection was interrupted. Reconnecting.", "none", 0],
   ALERT_001: ["Service temporarily unavailable", "none", 0],
   UNKNOWN: ["An unexpected error occurred", "new_session", 1011],
 };

@@ -13,9 +13,13 @@ from transport.wire.realtime import Realtime
 _Connect = Callable[[Request, str], Accepted | Answer]
 
 
-def routes(enabled: Collection[str]) -> Routes:
-    """The paths of the protocols that are `enabled`, by the names in `transport.settings.Dialects`."""
-    secrets = ClientSecrets()
+def routes(enabled: Collection[str], secrets: ClientSecrets | None = None) -> Routes:
+    """The paths of the protocols that are `enabled`, by the names in `transport.settings.Dialects`.
+
+    Args:
+        secrets: makes the secrets that clients fetch first; None: secrets that only this process knows again.
+    """
+    secrets = secrets or ClientSecrets()
     sockets: dict[str, _Connect] = {}
     posts: dict[str, Callable[[Request], Answer]] = {}
     if "riva" in enabled or "openai" in enabled:

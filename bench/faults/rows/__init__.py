@@ -7,7 +7,18 @@ from functools import partial
 
 import msgspec
 
-from bench.faults.rows import alerts, backends, clients, environment, inside, reconnects, restarts, statuses, store
+from bench.faults.rows import (
+    alerts,
+    backends,
+    clients,
+    environment,
+    inside,
+    reconnects,
+    restarts,
+    statuses,
+    store,
+    workers,
+)
 from bench.faults.stage import Stage
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
@@ -65,8 +76,11 @@ CASES = (
     Case("16b", "client reads nothing any more", clients.non_readers),
     Case("17", "session actors crash after 1 % of messages", inside.actor_crashes),
     Case("18", "restart storm: actors crash at every message", inside.storm),
-    Case("20", "server killed (SIGKILL), started again at once", restarts.killed),
-    Case("21", "server told to stop (SIGTERM), started again", restarts.stopped),
+    Case("19", "worker hangs (SIGSTOP)", workers.stopped),
+    Case("20a", "server killed (SIGKILL), started again at once", restarts.killed),
+    Case("20b", "worker killed (SIGKILL)", workers.killed),
+    Case("21a", "server told to stop (SIGTERM), started again", restarts.stopped),
+    Case("21b", "workers replaced one after the other (SIGUSR2)", workers.replaced),
     Case("23a", "journal locked by another process for 5 s", store.locked),
     Case("23b", "journal cannot be written for 5 s", store.failing),
     Case("23c", "journal's disk full for 5 s", store.full),

@@ -127,6 +127,7 @@ function draw() {
   drawLink();
   drawFacts();
   drawSessions();
+  drawWorkers();
   drawBackends();
   drawErrors();
   drawTree();
@@ -253,9 +254,36 @@ function drawSession(row, id, here) {
   text(cells[4], `${(session.received ?? 0).toFixed(1)} s`);
   text(cells[5], session.until ? "–" : `${(session.lag ?? 0).toFixed(1)} s`);
   look(cells[5], (session.lag ?? 0) > 20 ? "n warn" : "n");
-  text(cells[6], session.backend || "–");
+  text(cells[6], session.worker ? `${session.backend || "–"} @${session.worker}` : session.backend || "–");
   text(cells[7], session.until ? "–" : String(session.finals ?? 0));
   text(cells[8], session.until ? "–" : String(session.resumes ?? 0));
+}
+
+// ---- workers
+
+function drawWorkers() {
+  const all = entries("workers");
+  $("workers-card").hidden = !all.length;
+  $("replace-all").hidden = !state.about.actions;
+  rows($("workers"), all.map(([number]) => number), makeWorker, (card, number) => {
+    const worker = state.workers[number];
+    const [head, facts, more, buttons] = card.children;
+    const late = (worker.beat ?? 0) > SILENT;
+    text(head.children[1], worker.pid ? `pid ${worker.pid} · up ${span(now() - worker.since)}` : "");
+    text(head.children[2], late ? "silent" : worker.state);
+    look(head.children[2], `pill end ${late ? "bad" : { serving: "good", starting: "warn" }[worker.state] ?? "bad"}`);
+    text(facts.children[0], count(worker.sessions ?? 0, "session"));
+    text(facts.children[1], worker.beat === undefined ? "" : `heard of ${worker.beat.toFixed(1)} s ago · ${(worker.lag ?? 0).toFixed(0)} ms late`);
+    text(more, [worker.lives > 1 ? `process number ${worker.lives}` : "", worker.retiring ? "the one before is on its way out" : ""].filter(Boolean).join(" · "));
+    more.hidden = !more.textContent;
+    buttons.hidden = !state.about.actions;
+  });
+}
+
+function makeWorker(number) {
+  const again = make("button", "", "Replace");
+  again.onclick = () => act({ action: "restart", path: `voxtree/workers/worker:${number}` }, `Replace worker ${number}?`, "Another process takes its place; its clients go on there, and miss nothing.");
+  return make("div", "backend", make("div", "line", make("span", "name", `worker ${number}`), make("span", "small"), make("span", "pill")), make("div", "line small", make("span"), make("span", "end")), make("div", "line small"), make("div", "buttons", again));
 }
 
 // ---- backends
@@ -370,7 +398,9 @@ function drawBranch(parent, paths, below) {
 }
 
 function drawSessionBranch(parent, above) {
-  const live = entries("sessions").filter(([, session]) => !session.until).sort(ORDERS.trouble);
+  const worker = /\/worker:(\d+)\//.exec(above)?.[1];
+  const here = ([, session]) => !session.until && session.worker === worker;
+  const live = entries("sessions").filter(here).sort(ORDERS.trouble);
   const keys = live.slice(0, IN_TREE).map(([id]) => id);
   if (live.length > keys.length) keys.push(" more"); // no session has a space in its id
   rows(parent, keys, (id) => (id === " more" ? make("div", "leaf small") : makeNode(`${above}/session:${id}`, "rest_for_one", id)), (node, id) => {
@@ -565,6 +595,7 @@ function first() { // what the address names can be shown only once there is a s
 }
 
 for (const id of ["search", "filter", "order"]) $(id).addEventListener("input", () => { shown = PAGE; draw(); });
+$("replace-all").onclick = () => act({ action: "replace_workers" }, "Replace all workers?", "One after the other gets a successor; clients go on there, and miss nothing.");
 $("more").onclick = () => { shown += PAGE; draw(); };
 addEventListener("hashchange", go);
 addEventListener("popstate", () => draw());

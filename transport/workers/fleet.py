@@ -1,0 +1,270 @@
+"""A server of several processes: builds the parent's tree, and is to the command line what an `App` is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import anyio
+import msgspec
+from prometheus_client import CollectorRegistry
+
+from actors.speech.error_handler import ErrorContext, ErrorHandler
+from actors.speech.errors import NotReloaded
+from actors.speech.policies import SERVER_POLICIES
+from supervisor.errors import Path as TreePath
+from supervisor.reports import Event
+from supervisor.spec import Child, Intensity
+from supervisor.tree import Supervisor
+from supervisor.watchdog import Watchdog
+from transport.admin.admin import Admin
+from transport.admin.chronicle import Chronicle
+from transport.alerts import Alerts
+from transport.app import BUDGET, embedded_endpoint, explained, make_embedded
+from transport.front_door import Address
+from transport.layers import SettingsError
+from transport.logs import Logging, configure
+from transport.observers import Observers
+from transport.reload import adopted, needs_restart
+from transport.reporting import Reporting
+from transport.settings import EMBEDDED_NAME, Settings
+from transport.wire.client_secrets import KEY_BYTES
+from transport.workers.clerk import FleetClerk
+from transport.workers.merging import Ledger, Merged, parsed
+from transport.workers.metrics import FleetMetrics
+from transport.workers.ports import reserve
+from transport.workers.process import WorkerProcess
+from transport.workers.reports import Backends, context_of
+from transport.workers.shares import settings_of
+from transport.workers.survey import FleetSurvey
+from transport.workers.wire import Assignment, BackendChanged, Failed, Parting, Reload, Said
+from transport.workers.worker import Worker
+
+STOP_SECONDS = 8.0  # that a worker gets besides `server.shutdown_timeout`, to end in order
+# If each of them died ten times in a minute, another one would too.
+RESTARTS_EACH, RESTART_SECONDS = 10, 60.0
+
+_replace = msgspec.structs.replace
+logger = logging.getLogger("voxtree.workers")
+
+
+class Fleet:
+    """Watchdog, admin port, alerts, the embedded recogniser, and the workers. Run it with `async with fleet.tree`.
+
+    Args:
+        settings: of the whole server.
+        count: how many workers.
+        on_leak: see `Supervisor`.
+
+    Raises:
+        CannotListen: a port cannot be had.
+    """
+
+    def __init__(self, settings: Settings, count: int, on_leak: Callable[[list[TreePath]], None] | None = None) -> None:
+        self._held: list[socket.socket] = []
+        self.settings = self._with_ports(settings)
+        self._folder = tempfile.mkdtemp(prefix="voxtree-")
+        self._secrets = secrets.token_bytes(KEY_BYTES)
+        self._rolling = anyio.Lock()
+        self.registry = CollectorRegistry()
+        self.errors = ErrorHandler(self.registry, listener=lambda error: self._observers.error(error))
+        self.workers = [
+            Worker(number, partial(self._process, number), self._gone, self.retire) for number in range(count)
+        ]
+        self._ledger = Ledger()
+        self._metrics = FleetMetrics(self.registry, self.workers, self._ledger)
+        self.alerts = Alerts(settings.alerts, self.errors, self.registry) if settings.alerts.sinks else None
+        chronicle = Chronicle()
+        alerts = [] if self.alerts is None else [self.alerts]
+        self._observers = Observers([Reporting(self.errors), Logging(), chronicle, *alerts])
+        self._backends = Backends(lambda event: self.alerts.pool(event) if self.alerts is not None else None)
+        self.embedded = make_embedded(settings.embedded) if settings.uses_embedded else None
+        self._survey = FleetSurvey(
+            lambda: self.tree, self.workers, self.url, chronicle.errors, actions=settings.admin.actions
+        )
+        self.admin = self._admin(settings) if settings.admin.enabled else None
+        self.tree = Supervisor(
+            self._children(),
+            name="voxtree",
+            intensity=BUDGET,
+            policies=SERVER_POLICIES,
+            on_event=self._on_event,
+            on_leak=on_leak,
+        )
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        server = self.settings.server
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
+        return f"ws://[{host}]:{server.port}/transcribe" if ":" in host else f"ws://{host}:{server.port}/transcribe"
+
+    def other_doors(self) -> dict[str, Address]:
+        """Where else clients of other systems connect, by name."""
+        host, dialects = self.settings.server.host, self.settings.dialects
+        ports = {"riva over gRPC": dialects.riva_port, "vosk": dialects.vosk_port}
+        return {name: Address(host, port) for name, port in ports.items() if port is not None}
+
+    def retire(self) -> None:
+        """Have all workers send their clients elsewhere at the same time, and end."""
+        for worker in self.workers:
+            worker.retire()
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for worker in self.workers:
+            worker.kill()
+
+    def close(self) -> None:
+        """Let go of ports and files, when the tree has ended."""
+        for holder in self._held:
+            holder.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # ---- other settings
+
+    async def reload(self, load: Callable[[], Settings]) -> None:
+        """Read the settings again, and have all workers use what they can. Raises nothing."""
+        if (wanted := self._loaded(load)) is None:
+            return
+        for path in needs_restart(self.settings, wanted):
+            text = "a changed setting needs a restart: %s (SIGUSR2 replaces the workers, one after the other)"
+            logger.warning(text, path, extra={"event": "settings.needs_restart"})
+        self.settings = adopted(self.settings, wanted)
+        for worker in self.workers:
+            if (process := worker.serving) is not None:
+                await process.order(Reload(self._share(worker.number, process.admin)))
+
+    async def roll(self, load: Callable[[], Settings] | None = None) -> None:
+        """Replace the workers one after the other, with settings read again. Raises nothing.
+
+        A worker that cannot be replaced goes on, and so do those after it.
+        """
+        if self._rolling.locked():
+            return
+        async with self._rolling:
+            if load is not None:
+                if (wanted := self._loaded(load)) is None:
+                    return
+                self.settings = self._fixed(wanted)
+            for worker in self.workers:
+                try:
+                    await worker.replace()
+                except Exception as error:  # it says so itself, or died of a defect that the log has
+                    self.errors.report(error, ErrorContext(path=f"voxtree/workers/worker:{worker.number}"))
+                    return
+            logger.info("all workers were replaced", extra={"event": "workers.rolled"})
+
+    def _loaded(self, load: Callable[[], Settings]) -> Settings | None:
+        try:
+            wanted = self._fixed(load())
+        except SettingsError as error:
+            problems = "; ".join(error.problems)
+            self.errors.report(NotReloaded(f"all goes on as before: {problems}"), ErrorContext(path="settings"))
+            return None
+        except Exception as defect:  # ours; a server that goes on with what it has is better than none
+            self.errors.report(defect, ErrorContext(path="settings"))
+            return None
+        if wanted.log != self.settings.log:
+            configure(wanted.log)
+        return wanted
+
+    def _fixed(self, wanted: Settings) -> Settings:
+        """Other settings with the addresses that are held, where they say nothing definite."""
+        now = self.settings
+        server, dialects = wanted.server, wanted.dialects
+        if server.port == 0:
+            server = _replace(server, port=now.server.port)
+        if dialects.vosk_port == 0:
+            dialects = _replace(dialects, vosk_port=now.dialects.vosk_port)
+        if dialects.riva_port == 0:
+            dialects = _replace(dialects, riva_port=now.dialects.riva_port)
+        return _replace(wanted, server=server, dialects=dialects)
+
+    def _with_ports(self, settings: Settings) -> Settings:
+        host, dialects = settings.server.host, settings.dialects
+        ports = {"port": settings.server.port, "vosk_port": dialects.vosk_port, "riva_port": dialects.riva_port}
+        held: dict[str, int | None] = {}
+        for name, port in ports.items():
+            held[name] = None
+            if port is not None:
+                held[name], holders = reserve(host, port)
+                self._held += holders
+        return _replace(
+            settings,
+            server=_replace(settings.server, port=held["port"]),
+            dialects=_replace(dialects, vosk_port=held["vosk_port"], riva_port=held["riva_port"]),
+        )
+
+    # ---- the workers
+
+    def _process(self, number: int, life: int) -> WorkerProcess:
+        admin = str(Path(self._folder, f"worker-{number}-{life}.sock"))
+        assignment = Assignment(number, self._share(number, admin), self._secrets)
+        return WorkerProcess(assignment, life, admin, self.settings.server.shutdown_timeout, self._on_word)
+
+    def _share(self, number: int, admin: str) -> Settings:
+        embedded = None if self.embedded is None else embedded_endpoint(self.embedded)
+        return settings_of(self.settings, number, len(self.workers), admin=admin, embedded=embedded)
+
+    def _on_word(self, process: WorkerProcess, word: Said) -> None:
+        match word:
+            case Failed():
+                if self.alerts is not None:
+                    self.alerts.error(context_of(word))
+            case BackendChanged():
+                self._backends.changed(process, word)
+            case Parting(metrics):
+                self._ledger.saw(process.number, process.life, parsed(metrics))
+
+    def _gone(self, process: WorkerProcess) -> None:
+        self._backends.gone(process)
+        self._metrics.gone(process)
+
+    # ---- the tree
+
+    def _children(self) -> list[Child]:
+        patience = self.settings.server.shutdown_timeout + STOP_SECONDS
+        workers = [Child(f"worker:{each.number}", each.run, shutdown=patience) for each in self.workers]
+        budget = Intensity(restarts=RESTARTS_EACH * len(workers), seconds=RESTART_SECONDS)
+        return [
+            Child("watchdog", Watchdog().run),
+            *([] if self.admin is None else [self.admin.child()]),
+            Child("errors", self.errors.run),
+            *([] if self.alerts is None else [self.alerts.child()]),
+            *([] if self.embedded is None else [Child(EMBEDDED_NAME, self.embedded.run)]),
+            Supervisor.child("workers", workers, intensity=budget, policies=SERVER_POLICIES),
+        ]
+
+    def _admin(self, settings: Settings) -> Admin:
+        merged = Merged(self.registry, self._metrics.scrape)
+        clerk = FleetClerk(lambda: self.tree, self.workers, self.roll)
+        return Admin(settings.admin, self._survey, merged, self._survey.timeline, clerk)
+
+    def _on_event(self, event: Event) -> None:
+        self._observers.tree(event)
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, count: int, on_leak: Callable[[list[TreePath]], None] | None = None
+) -> AsyncGenerator[Fleet, None]:
+    """A server of so many workers that runs while the context is open.
+
+    Raises:
+        CannotStart: with what to say to whoever wanted it.
+    """
+    fleet = Fleet(settings, count, on_leak)
+    try:
+        with explained():
+            async with fleet.tree:
+                yield fleet
+    finally:
+        fleet.close()

@@ -1,0 +1,35 @@
+"""What of the machine's settings is one worker's: what backends and sessions may take in all is divided."""
+
+from __future__ import annotations
+
+import msgspec
+
+from transport.riva.channel import Endpoint
+from transport.settings import Admin, Alerts, Settings
+
+_replace = msgspec.structs.replace
+
+
+def share(total: int, number: int, of: int) -> int:
+    """So many of `total` are for worker `number` of `of`; together they get them all, and each gets at least one."""
+    return max(1, total // of + (number < total % of))
+
+
+def settings_of(settings: Settings, number: int, of: int, *, admin: str, embedded: Endpoint | None) -> Settings:
+    """The settings of one worker.
+
+    Args:
+        admin: path of the socket by which the parent looks into it.
+        embedded: the recogniser that runs beside the workers; None: there is none.
+    """
+    backends = (*settings.backends, *([] if embedded is None else [embedded]))
+    most = settings.session.max_sessions
+    return _replace(
+        settings,
+        server=_replace(settings.server, workers=1),
+        backends=tuple(_replace(each, max_streams=share(each.max_streams, number, of)) for each in backends),
+        session=_replace(settings.session, max_sessions=None if most is None else share(most, number, of)),
+        embedded=_replace(settings.embedded, enabled=False),
+        admin=Admin(host=f"unix:{admin}", port=0, actions=settings.admin.actions),
+        alerts=Alerts(),  # the parent tells them, of all workers once
+    )
