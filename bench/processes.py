@@ -115,7 +115,7 @@ class Process:
 
     def memory(self) -> int:
         """Bytes of it that are in memory."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return memory(self.pid)
 
     def cpu(self) -> float:
         """Seconds of processor time so far."""
@@ -124,7 +124,7 @@ class Process:
 
     def files(self) -> int:
         """Open file descriptors."""
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return files(self.pid)
 
     async def _read_log(self) -> None:
         assert self._process.stderr is not None
@@ -132,3 +132,18 @@ class Process:
             text = line.decode(errors="replace").rstrip("\n")
             self._last_words.append(text)
             self._on_log(time.monotonic(), text)
+
+
+def memory(pid: int) -> int:
+    """Bytes of a process that are in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def files(pid: int) -> int:
+    """Its open file descriptors."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def children(pid: int) -> list[int]:
+    """The processes that its first thread has started, and that are there."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

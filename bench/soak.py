@@ -1,21 +1,27 @@
 """`soak`: mixed faults for half an hour, drawn by chance from a seed; words are counted, and so is what voxtree uses.
 
 Clients speak in rounds while both scripted Rivas are killed and stopped at random, and come back; besides, their
-streams break, run out of memory and are told to go. Memory, open files and asyncio tasks of the server are noted every
-few seconds, and once more after each round, at rest: then nobody is connected, and a server that leaks nothing uses the
-same as ever. From the latter come the slopes and the verdict. They leave out the warm-up: the first minute, and no less
-than a fifth of the run. The exit status is 1 if a word was harmed, if something grew, or if it was too short to say.
+streams break, run out of memory and are told to go. With --workers these are killed and stopped too, for three fifths
+of the time; then all are replaced one after the other (SIGUSR2), and what the server uses is judged from there on.
+Memory, open files and asyncio tasks of the server are noted every few seconds, and once more after each round, at
+rest: then nobody is connected, and a server that leaks nothing uses the same as ever. From the latter come the slopes
+and the verdict. They leave out the warm-up: the first minute, and no less than a fifth of the run; with workers, the
+first minute after they were replaced. Where there are several processes their figures are added up, and tasks are not
+counted. The exit status is 1 if a word was harmed, if something grew, or if it was too short to say.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
+import signal
 import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,12 +31,16 @@ from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import BY_HAND, Voxtree
 from bench.faults.stage import Stage
+from bench.processes import children, files, memory
 from bench.riva import RivaProcess
 from bench.riva.faults import At, GoAway, Status
+from bench.riva.words import SLOT_SECONDS
 from bench.rounds import machine
 
 PATIENCE = 120.0  # seconds after a round's speech; all Rivas may be away for some of them
 EVERY = (5.0, 15.0)  # seconds between two strikes, at least and at most
+WORKERS_EVERY = (20.0, 60.0)  # … and between two strikes at workers
+REPLACED_AFTER = 0.6  # of the run
 AWAY = (1.0, 6.0)  # seconds that a struck Riva is away
 LOOK = 5.0  # seconds between two samples
 REST = 1.0  # seconds after a round's last client until it is at rest
@@ -61,6 +71,9 @@ class Soak(msgspec.Struct, kw_only=True):
     """What a soak came to. Slopes are per hour; None: there were too few samples.
 
     Attributes:
+        workers: processes that served; 1: the server itself.
+        worker_strikes: how often one of them was killed or stopped.
+        replaced_at: when all of them were replaced, in seconds since the beginning.
         samples: taken every few seconds.
         rests: taken after each round, with nobody connected.
     """
@@ -69,6 +82,9 @@ class Soak(msgspec.Struct, kw_only=True):
     minutes: float = 0.0
     sessions: int = 0
     strikes: int = 0
+    workers: int = 1
+    worker_strikes: int = 0
+    replaced_at: float = 0.0
     sent: int = 0
     lost: int = 0
     doubled: int = 0
@@ -84,6 +100,7 @@ class Soak(msgspec.Struct, kw_only=True):
     def observed(self) -> list[Sample]:
         """Those at rest, without the warm-up."""
         since = max(WARM_UP_SECONDS, WARM_UP * self.rests[-1].at) if self.rests else 0.0
+        since = max(since, self.replaced_at + WARM_UP_SECONDS) if self.replaced_at else since
         return [sample for sample in self.rests if sample.at >= since]
 
     @property
@@ -123,14 +140,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=30.0, help="how long, to the end of a round (default 30)")
     parser.add_argument("--sessions", type=positive, default=20, help="clients at the same time (default 20)")
     parser.add_argument("--words", type=positive, default=60, help="words each says in a round (default 60)")
+    parser.add_argument("--talkers", type=positive, metavar="N", help="people who speak as much as all (default: all)")
+    parser.add_argument("--workers", type=positive, default=1, help="processes of the server (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn by chance (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    soak = Soak(seed=args.seed)
+    soak = Soak(seed=args.seed, workers=args.workers)
+    slower = max(1.0, args.sessions / (args.talkers or args.sessions))
     try:
-        interruptible(_soak(soak, args.minutes, args.sessions, args.words))
+        interruptible(_soak(soak, args.minutes, args.sessions, args.words, slower))
     finally:
         _show(soak)
         if args.json:
@@ -140,25 +160,29 @@ def run(args: argparse.Namespace) -> int:
     return int(soak.verdict != "holds")
 
 
-async def _soak(soak: Soak, minutes: float, sessions: int, words: int) -> None:
+async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: float) -> None:
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "soak")) as stage:
-            primary, fallback, voxtree = await stage.usual(*FAULTS, fallback_faults=FAULTS, module=BY_HAND)
+            several = {"workers": soak.workers} if soak.workers > 1 else {"module": BY_HAND}
+            primary, fallback, voxtree = await stage.usual(*FAULTS, fallback_faults=FAULTS, **several)
             began = time.monotonic()
-            look = partial(_sample, voxtree, began, asyncio.Lock())
+            look = partial(_sample, soak, voxtree, began, asyncio.Lock())
             work = [
                 asyncio.create_task(_watch(soak, voxtree, look)),
                 asyncio.create_task(_strike(soak, primary, random.Random(2 * soak.seed))),
                 asyncio.create_task(_strike(soak, fallback, random.Random(2 * soak.seed + 1))),
             ]
+            if soak.workers > 1:
+                chance = random.Random(3 * soak.seed)
+                work.append(asyncio.create_task(_strike_workers(soak, voxtree, chance, began, 60 * minutes)))
             try:
                 while time.monotonic() - began < 60 * minutes:
-                    await _round(soak, stage, voxtree.url)
+                    await _round(soak, stage, voxtree.url, slower)
                     await asyncio.sleep(REST)
                     soak.rests.append(await look())
                     for task in work:
                         if task.done():
-                            task.result()  # they never end, but they may fail
+                            task.result()  # they may have failed
                     soak.minutes = round((time.monotonic() - began) / 60, 2)
             finally:
                 for task in work:
@@ -166,8 +190,9 @@ async def _soak(soak: Soak, minutes: float, sessions: int, words: int) -> None:
                 await asyncio.gather(*work, return_exceptions=True)
 
 
-async def _round(soak: Soak, stage: Stage, url: str) -> None:
-    async with stage.speech(url, patience=PATIENCE):
+async def _round(soak: Soak, stage: Stage, url: str, slower: float) -> None:
+    patience = PATIENCE + (slower - 1) * stage.seconds
+    async with stage.speech(url, pace=slower * SLOT_SECONDS, chunk=SLOT_SECONDS, patience=patience):
         pass
     found = outcome("", "", stage.talks)
     stage.talks.clear()
@@ -193,6 +218,19 @@ async def _strike(soak: Soak, riva: RivaProcess, chance: random.Random) -> None:
             riva.resume()
 
 
+async def _strike_workers(soak: Soak, voxtree: Voxtree, chance: random.Random, began: float, seconds: float) -> None:
+    """Kill or stop one now and then; in the end have all of them replaced."""
+    while (left := began + REPLACED_AFTER * seconds - time.monotonic()) > 0:
+        await asyncio.sleep(min(left, chance.uniform(*WORKERS_EVERY)))
+        if running := children(voxtree.process.pid):
+            soak.worker_strikes += 1
+            with suppress(ProcessLookupError):
+                os.kill(chance.choice(running), chance.choice((signal.SIGKILL, signal.SIGSTOP)))
+    await asyncio.sleep(chance.uniform(*AWAY))
+    voxtree.process.signal(signal.SIGUSR2)
+    soak.replaced_at = round(time.monotonic() - began, 1)
+
+
 async def _watch(soak: Soak, voxtree: Voxtree, look: Callable[[], Awaitable[Sample]]) -> None:
     while True:
         await asyncio.sleep(LOOK)
@@ -200,8 +238,14 @@ async def _watch(soak: Soak, voxtree: Voxtree, look: Callable[[], Awaitable[Samp
         soak.samples.append(await look())
 
 
-async def _sample(voxtree: Voxtree, began: float, one_asks: asyncio.Lock) -> Sample:
+async def _sample(soak: Soak, voxtree: Voxtree, began: float, one_asks: asyncio.Lock) -> Sample:
     process = voxtree.process
+    if soak.workers > 1:
+        processes = [process.pid, *children(process.pid)]
+        with suppress(OSError):  # one has just ended
+            used, opened = sum(map(memory, processes)) / 2**20, sum(map(files, processes))
+            return Sample(round(time.monotonic() - began, 1), used, opened, 0)
+        return await _sample(soak, voxtree, began, one_asks)
     async with one_asks:
         tasks = int(await process.ask("tasks"))
     return Sample(round(time.monotonic() - began, 1), process.memory() / 2**20, process.files(), tasks)
@@ -220,7 +264,8 @@ def _show(soak: Soak) -> None:
         ("growth without the warm-up", _figures(soak.growth)),
         ("which in an hour would be", _figures(soak.slopes)),
     ]
-    print(f"\n{soak.minutes:g} minutes, {soak.sessions} sessions, {soak.strikes} strikes, seed {soak.seed}")
+    workers = f", {soak.workers} workers struck {soak.worker_strikes} times and replaced" if soak.workers > 1 else ""
+    print(f"\n{soak.minutes:g} minutes, {soak.sessions} sessions, {soak.strikes} strikes{workers}, seed {soak.seed}")
     print("\n".join(f"  {name:30} {value}" for name, value in rows))
     print(soak.verdict)
 

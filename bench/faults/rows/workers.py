@@ -15,6 +15,7 @@ from bench.faults.players import Voxtree
 from bench.faults.rows.backends import EARLY
 from bench.faults.rows.restarts import ABNORMAL
 from bench.faults.stage import Stage
+from bench.processes import children
 from transport.admin.state import WorkerRow
 from transport.cli.admin_port import Seen
 
@@ -43,7 +44,7 @@ async def replaced(stage: Stage) -> None:
         stage.struck()
         voxtree.process.signal(signal.SIGUSR2)
         async with asyncio.timeout(clock.seconds):
-            await _until(lambda: not before & _children(voxtree.process.pid))
+            await _until(lambda: before.isdisjoint(children(voxtree.process.pid)))
         assert stage.strike is not None
         stage.facts["seconds to replace all"] = time.monotonic() - stage.strike.at
     stage.limit_resume(AFTER_REPLACEMENT, moved_only=True)
@@ -60,7 +61,7 @@ async def _strike(stage: Stage, number: signal.Signals, resumed: float) -> None:
         os.kill(struck.pid, number)
         stage.struck()
         async with asyncio.timeout(clock.seconds):
-            await _until(lambda: struck.pid not in _children(voxtree.process.pid))
+            await _until(lambda: struck.pid not in children(voxtree.process.pid))
         assert stage.strike is not None
         stage.check("seconds until it was gone", time.monotonic() - stage.strike.at, NOTICED)
         stage.facts["sessions that it had"] = struck.sessions
@@ -77,8 +78,3 @@ async def _until(reached: Callable[[], bool]) -> None:
 def _workers(voxtree: Voxtree) -> list[WorkerRow]:
     with urllib.request.urlopen(f"{voxtree.console.removesuffix('/console')}/debug/state.json", timeout=10) as answer:
         return list(msgspec.json.decode(answer.read(), type=Seen).state.workers.values())
-
-
-def _children(pid: int) -> set[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return {int(child) for child in file.read().split()}

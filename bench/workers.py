@@ -1,0 +1,179 @@
+"""`workers`: how many sessions one worker carries, and how many two do, in real time and without getting late.
+
+The clients and the scripted Riva need the machine's processors too, so that two workers could not show what they can.
+So each worker gets the same small part of a core, by a control group of the kernel (cgroup v1 or v2; needs root), and
+is full long before the others are. The parent has no part in the speech, and gets none of its own.
+
+For each number of workers more and more clients speak at the same time, until words come later than they may: what is
+measured is the time from a word's last sample having been sent until a client sees it, beyond what it is with few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from bench.faults.command import interruptible, positive, progress
+from bench.faults.outcome import outcome
+from bench.faults.players import backend
+from bench.faults.stage import Stage, Unplayable
+from bench.processes import children
+from bench.riva import Plan
+from bench.rounds import machine
+
+COUNTS = (1, 2)
+QUOTA = 0.35  # of a core, for each worker
+PERIOD = 0.01  # seconds in which it may be used up: the shorter, the more evenly
+LATE = 0.05  # seconds, 99 of 100 words
+FEW = 4  # sessions: what is usual
+GROWTH = 1.12  # from one attempt to the next
+ATTEMPTS = 20
+MISSES = 2  # in a row, and it is full
+WORDS = 24
+GOAL = 1.8
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """So many sessions at once. Delays are milliseconds.
+
+    Attributes:
+        lost: words lost or doubled.
+        clients_cpu: of a core, what the clients used.
+    """
+
+    workers: int
+    sessions: int
+    delay_p50: float
+    delay_p99: float
+    lost: int
+    clients_cpu: float
+
+
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """What so many workers carry."""
+
+    workers: int
+    usual_p99: float
+    sessions: int
+    attempts: list[Attempt]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quota", type=float, default=QUOTA, help=f"of a core, for each worker (default {QUOTA})")
+    parser.add_argument("--late", type=float, default=LATE, help=f"seconds that are too late (default {LATE})")
+    parser.add_argument("--from", type=positive, dest="start", default=10, help="sessions for each worker at first")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; status 1 if two workers carry less than 1.8 times what one does."""
+    carried = interruptible(_all(args.quota, args.late, args.start))
+    ratio = carried[-1].sessions / max(1, carried[0].sessions)
+    print(f"\n{'workers':>7} {'sessions':>8}   each {args.quota:g} of a core, words at most {args.late:g} s late (p99)")
+    for one in carried:
+        print(f"{one.workers:7} {one.sessions:8}   usual delay p99 {one.usual_p99:.0f} ms")
+    print(f"two carry {ratio:.2f} times what one does; {'holds' if ratio >= GOAL else 'misses'}: ≥ {GOAL}")
+    if args.json:
+        report = {"machine": machine(), "quota": args.quota, "ratio": ratio, "carried": msgspec.to_builtins(carried)}
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return int(ratio < GOAL)
+
+
+async def _all(quota: float, late: float, start: int) -> list[Carried]:
+    return [await _ramp(count, quota, late, start * count) for count in COUNTS]
+
+
+async def _ramp(count: int, quota: float, late: float, start: int) -> Carried:
+    usual = await _attempt(count, FEW * count, quota)
+    attempts: list[Attempt] = []
+    full, sessions, missed = FEW * count, start, 0
+    for _ in range(ATTEMPTS):
+        attempts.append(await _attempt(count, sessions, quota))
+        if attempts[-1].delay_p99 - usual.delay_p99 <= 1000 * late and not attempts[-1].lost:
+            full, missed = sessions, 0
+        else:
+            missed += 1
+        if missed == MISSES:
+            break
+        sessions = max(sessions + count, round(sessions * GROWTH))
+    return Carried(workers=count, usual_p99=usual.delay_p99, sessions=full, attempts=attempts)
+
+
+async def _attempt(count: int, sessions: int, quota: float) -> Attempt:
+    progress(f"workers: {count}, {sessions} sessions")
+    with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
+        async with Stage(sessions, WORDS, Path(folder), lambda line: None) as stage:
+            rivas = await stage.rivas(Plan())
+            # A hash spreads sessions evenly only nearly, and nobody is to be refused.
+            room = 2 * sessions
+            voxtree = await stage.voxtree(
+                backend("primary", rivas[0].port, max_streams=room), settings={"session.max_sessions": room},
+                workers=count,
+            )  # fmt: skip
+            parent = voxtree.process.pid
+            with _parts(children(parent) if count > 1 else [parent], quota):
+                before, began = time.process_time(), time.monotonic()
+                async with stage.speech(voxtree.url):
+                    pass
+                clients = (time.process_time() - before) / (time.monotonic() - began)
+            found = outcome("", "", stage.talks)
+    progress()
+    return Attempt(
+        workers=count,
+        sessions=sessions,
+        delay_p50=found.delay_p50_ms or 0.0,
+        delay_p99=found.delay_p99_ms or float("inf"),
+        lost=found.lost + found.doubled,
+        clients_cpu=round(clients, 2),
+    )
+
+
+@contextmanager
+def _parts(processes: Sequence[int], quota: float) -> Iterator[None]:
+    """Let each of these processes have such a part of a core.
+
+    Raises:
+        Unplayable: this kernel, or who we are, does not allow it.
+    """
+    groups: list[Path] = []
+    try:
+        for number, process in enumerate(processes):
+            groups.append(_group(f"voxtree-bench-{os.getpid()}-{number}", quota))
+            (groups[-1] / "cgroup.procs").write_text(str(process))
+        yield
+    except OSError as error:
+        raise Unplayable(f"no part of a core can be set: {error}; that takes root, and cgroups with `cpu`") from error
+    finally:
+        for group, process in zip(groups, processes, strict=False):
+            _leave(group, process)
+
+
+def _group(name: str, quota: float) -> Path:
+    of_cpu = Path("/sys/fs/cgroup/cpu")
+    if of_cpu.is_dir():
+        group = of_cpu / name
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text(str(round(1e6 * PERIOD)))
+        (group / "cpu.cfs_quota_us").write_text(str(round(1e6 * PERIOD * quota)))
+    else:
+        group = Path("/sys/fs/cgroup") / name
+        group.mkdir()
+        (group / "cpu.max").write_text(f"{round(1e6 * PERIOD * quota)} {round(1e6 * PERIOD)}")
+    return group
+
+
+def _leave(group: Path, process: int) -> None:
+    """Put the process back, and remove its group."""
+    with suppress(OSError):  # it has ended
+        (group.parent / "cgroup.procs").write_text(str(process))
+    try:
+        group.rmdir()
+    except OSError as error:
+        progress(f"{group} is left behind: {error}")
