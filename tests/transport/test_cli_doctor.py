@@ -20,6 +20,7 @@ import pytest
 
 from actors.speech.catalogue import CATALOGUE
 from tests.transport.riva_server import RivaServer
+from transport.cli import doctor_workers
 from transport.cli.main import main
 from transport.journal.sqlite import SqliteDatabase
 
@@ -191,6 +192,40 @@ def test_the_limit_of_open_files_is_held_against_the_session_limit(
     assert findings["open files"]["level"] == level
     assert findings["open files"]["what"] == what
     assert findings["open files"]["fix"].partition(",")[0] == fix
+
+
+@pytest.mark.parametrize(
+    ("sets", "migrates", "said"),
+    [
+        (["server.workers=4"], "1", finding("ok", "workers", "4 for 4 cores")),
+        (["server.workers=1"], "0", finding("ok", "workers", "1 for 4 cores")),
+        (["server.workers=9"], "1", finding("warn", "workers", "9 for 4 cores: they take turns", "--workers 4")),
+        (
+            ["server.workers=2"],
+            "0",
+            finding(
+                "ok",
+                "workers",
+                "2 for 4 cores; clients that connect in the moment in which a worker ends have to try again "
+                "(tcp_migrate_req is 0)",
+            ),
+        ),
+    ],
+)
+def test_workers_are_held_against_the_cores(
+    doctor: Doctor,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    sets: list[str],
+    migrates: str,
+    said: dict[str, str],
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1, 2, 3})
+    kernel = tmp_path / "tcp_migrate_req"
+    kernel.write_text(f"{migrates}\n")
+    monkeypatch.setattr(doctor_workers, "MIGRATES", kernel)
+    _, findings = doctor.examine(*sets)
+    assert findings["workers"] == said
 
 
 def test_the_directory_for_waiting_audio_is_tried(doctor: Doctor, tmp_path: Path) -> None:

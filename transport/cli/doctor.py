@@ -21,6 +21,7 @@ from transport.admin.access import read_token
 from transport.alerts import make_dialects
 from transport.cli.common import add_settings_arguments, loaded_settings
 from transport.cli.doctor_journal import examine_journal
+from transport.cli.doctor_workers import examine_workers
 from transport.cli.findings import Finding, Level
 from transport.embedded.models import EngineUnavailable, moonshine_files, silero_file
 from transport.layers import SettingsError
@@ -71,6 +72,7 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "settings", "can be used")
     yield from _addresses(settings)
+    yield examine_workers(settings)
     yield _open_files(settings)
     if settings.session.spool_seconds:
         yield _spool(settings)
@@ -161,7 +163,8 @@ def _addresses(settings: Settings) -> Iterator[Finding]:
             yield _address(what, setting, server.host, port, asked=server.port)
     if not settings.admin.enabled:
         return
-    yield _address("admin port", "admin.port", settings.admin.host, settings.admin.port, asked=settings.admin.port)
+    if not settings.admin.host.startswith("unix:"):
+        yield _address("admin port", "admin.port", settings.admin.host, settings.admin.port, asked=settings.admin.port)
     try:
         read_token(settings.admin)
     except SettingsError as error:
