@@ -56,6 +56,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         origins: web pages that may connect besides this server's own (`https://app.example.com`).
         page: whether browsers find a page to speak to at `/`, and the client that it uses at `/client.js`.
         shutdown_timeout: seconds that running sessions get to end when the server stops.
+        loop: the event loop: `uvloop`, which takes a sixth less of the processor and comes with `voxtree[uvloop]`;
+            `asyncio`, Python's own; `auto`: the former if it is installed.
     """
 
     host: Text = "127.0.0.1"
@@ -63,6 +65,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origins: tuple[str, ...] = ()
     page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
+    loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
 
 Dialect = Literal["riva", "openai", "deepgram", "vosk"]

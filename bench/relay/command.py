@@ -40,14 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if a client lost its connection or heard nothing."""
     if importlib.util.find_spec("uvloop") is None:
-        print("needs uvloop: pip install voxtree[uvloop]")
+        print("this needs uvloop: pip install 'voxtree[uvloop]'")
         return 2
     chosen = [each for each in contenders(args.loop) if args.only in each.name]
+    if not chosen:
+        print(f"no contender is called {args.only}: there are {', '.join(c.name for c in contenders(args.loop))}")
+        return 2
     loads = [Load(20, args.sessions_20ms), Load(100, args.sessions_100ms)]
     loads = [load for load in loads if load.sessions > 0]
     rounds, seconds = (1, 3.0) if args.quick else (args.rounds, float(args.seconds))
     figures: list[Figures] = []
-    interruptible(_measure(chosen, loads, rounds, seconds, args.set, figures))
+    interruptible(_measure(chosen, loads, rounds, seconds, [f"server.loop={args.loop}", *args.set], figures))
     report = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(),

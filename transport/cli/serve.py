@@ -20,6 +20,7 @@ from prometheus_client import disable_created_metrics
 from actors.speech.error_handler import ErrorContext
 from actors.speech.errors import UnexpectedError
 from supervisor.errors import Path
+from transport import loops
 from transport.app import App, serving
 from transport.cli.common import SURVIVES, add_settings_arguments, loaded_settings
 from transport.logs import configure
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load()
     configure(settings.log)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter: when it began
-    asyncio.run(serve(settings, load))
+    loops.run(serve(settings, load), settings.server.loop)
     return 0
 
 
