@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import anyio
 from anyio.lowlevel import current_token
@@ -13,8 +14,7 @@ def clock() -> Callable[[], float]:
 
     That takes ten times as long as the look itself.
     """
-    token = current_token()
-    loop = getattr(token, "native_token", None)  # anyio before 4.12 gives that itself, and does not say whose it is
-    if isinstance(time := getattr(loop, "time", None), Callable):
-        return time  # asyncio's loop
-    return anyio.current_time
+    token: Any = current_token()
+    loop = getattr(token, "native_token", token)  # which anyio gave itself before 4.12
+    time: Callable[[], float] = getattr(loop, "time", anyio.current_time)  # of asyncio's loops
+    return time
