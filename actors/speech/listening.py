@@ -86,7 +86,7 @@ class Listening:
         self._patience = _Patience(record)
         self._step = int((lease.backend.step or CHUNK_SECONDS) * self._rate)
         self._gathers = lease.backend.step > 0
-        self._looked_at = cursor.position  # what had been sent by the last look
+        self._looked_at = -1  # what had been sent by the last look
         self._overdue = False  # what waits for the rest of a step is to be sent without it
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
