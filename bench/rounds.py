@@ -179,9 +179,13 @@ def machine() -> dict[str, object]:
     return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
 
 
-def _versions(contenders: Iterable[Contender]) -> dict[str, str | None]:
-    distributions = ("anyio", "trio", *(one.distribution for one in contenders if one.distribution is not None))
+def versions(*distributions: str) -> dict[str, str | None]:
+    """Python's version and those of distributions; None: it is not installed."""
     return {"Python": platform.python_version()} | {name: _version(name) for name in distributions}
+
+
+def _versions(contenders: Iterable[Contender]) -> dict[str, str | None]:
+    return versions("anyio", "trio", *(one.distribution for one in contenders if one.distribution is not None))
 
 
 def _version(distribution: str) -> str | None:

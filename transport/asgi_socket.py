@@ -98,6 +98,14 @@ class AsgiSocket:
 
     # ---- messages
 
+    def gather(self, size: int) -> None:
+        """The server has its own way of handing over messages: one by one."""
+
+    @property
+    def has_more(self) -> bool:
+        """Nobody can tell."""
+        return False
+
     async def recv(self) -> str | bytes:
         """See `Socket.recv`.
 

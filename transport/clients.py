@@ -108,6 +108,7 @@ class Clients:
             max_chunk_bytes=session.max_chunk_bytes,
             max_message_bytes=self._max_message_bytes,
             idle_timeout=session.idle_timeout,
+            gather=session.gather,
         )
 
     def __len__(self) -> int:

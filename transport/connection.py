@@ -43,6 +43,7 @@ from transport.wire.intake import Intake, Open, Refuse, Samples, Step
 from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Remind, Reply, ServerEvent
 
 _T = TypeVar("_T")
+_MUCH = 64 * 1024  # bytes of audio that need not wait for more, though it is here
 _NORMAL = 1000  # close code: everything was delivered
 _IN_ORDER = (1000, 1001, 1005)  # … with which clients leave: done, going away, and none at all
 
@@ -61,6 +62,13 @@ class Socket(Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that wait to be sent."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the next message is here already, and binary: `recv` will give it at once."""
+
+    def gather(self, size: int) -> None:
+        """Let short messages of audio wait from now on, until there are `size` more bytes of it; 0: none waits."""
 
     @property
     def closed_by_both(self) -> bool:
@@ -248,12 +256,18 @@ class Connection:
 
     async def _read(self) -> _Ending:
         steps = self._intake.connected()
+        heard = bytearray()  # what came in one go is handed over in one go
         while True:
             for step in steps:
                 if isinstance(step, Samples):
-                    await self._hand_over(step.pcm)
-                elif (ending := await self._carry_out(step)) is not None:
+                    heard += step.pcm
+                    continue
+                if heard:
+                    await self._hand_over(heard)
+                if (ending := await self._carry_out(step)) is not None:
                     return ending
+            if heard and (len(heard) > _MUCH or not self._socket.has_more):
+                await self._hand_over(heard)
             message = await self._socket.recv()
             if self._unconfirmed:
                 self._confirm()
@@ -273,7 +287,9 @@ class Connection:
     def _fault(self, opportunity: Opportunity) -> SpeechError | None:
         return None if self._faults is None else self._faults.draw(opportunity, self.session_id)
 
-    async def _hand_over(self, pcm: bytes) -> None:
+    async def _hand_over(self, heard: bytearray) -> None:
+        pcm = bytes(heard)
+        heard.clear()
         if self._link is not None and not self._draining:
             await self._taken(self._link.audio(pcm))
 
@@ -290,7 +306,7 @@ class Connection:
             case Open():
                 await self._open(step)
             case Samples(pcm):
-                await self._hand_over(pcm)
+                await self._hand_over(bytearray(pcm))
             case Acknowledge(seq):
                 if self._link is not None:
                     self._link.acknowledge(seq)
@@ -304,6 +320,7 @@ class Connection:
             case Reply(text):
                 await self._socket.send(text)
             case Await(seconds):
+                self._socket.gather(0)  # the client does, with what it says next, and so must not be left waiting
                 with anyio.move_on_after(seconds):
                     await self._news.wait()
                 await self._send(AnswerDue())
@@ -320,6 +337,7 @@ class Connection:
 
     async def _open(self, step: Open) -> None:
         self._audio_format = step.audio
+        self._socket.gather(int(self._limits.gather * step.audio.sample_rate) * step.audio.frame_bytes)
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
         if step.resume is None:

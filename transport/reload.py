@@ -19,7 +19,7 @@ logger = logging.getLogger("voxtree.settings")
 # What is used at once, besides the backends: limits and origins by whoever connects from then on.
 LIVE = {
     "server": ("origins",),
-    "session": ("max_sessions", "idle_timeout", "max_chunk_bytes", "resume_window"),
+    "session": ("max_sessions", "idle_timeout", "max_chunk_bytes", "resume_window", "gather"),
     "log": ("level", "format"),
 }
 

@@ -58,6 +58,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         shutdown_timeout: seconds that running sessions get to end when the server stops.
         workers: processes that share the port; None: one for each core that this process may use. They share the
             journal, and divide what backends and sessions may take in all.
+        loop: the event loop: `uvloop`, which takes a sixth less of the processor and comes with `voxtree[uvloop]`;
+            `asyncio`, Python's own; `auto`: the former if it is installed.
     """
 
     host: Text = "127.0.0.1"
@@ -66,6 +68,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
+    loop: Literal["auto", "uvloop", "asyncio"] = "auto"
 
 
 Dialect = Literal["riva", "openai", "deepgram", "vosk"]
@@ -99,6 +102,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             minute at 16 kHz). Past it the oldest is given up, and the client is told by a `gap`. 0: none.
         spool_dir: directory for it; None: the system's for temporary files. Files have no name there.
         resume_window: seconds for which a session whose client is gone waits for it to come back.
+        gather: seconds of audio that is taken in at a time where a client sends less in a message, as browsers do:
+            their messages wait for one another. 0: each is taken by itself. See also `backends.0.step`.
     """
 
     max_sessions: Count | None = None
@@ -108,6 +113,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     spool_seconds: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 600.0
     spool_dir: Text | None = None
     resume_window: Seconds = 60.0
+    gather: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,13 +24,14 @@ import msgspec
 from websockets.asyncio.connection import Connection
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.frames import CloseCode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Event
 from websockets.server import ServerProtocol
 
 from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
 from transport import plain_http
 from transport.admission import NOBODY, Caller, Refused
+from transport.holding import Holding
 from transport.plain_http import RequestReader, RequestRefused
 from transport.wire.port import Accepted, Answer, Request
 
@@ -39,6 +40,7 @@ _READ_BYTES = 64 * 1024  # asyncio's own 256 KiB cost a third more per frame: ea
 # reads nothing: minutes, in which nobody could tell. Linux doubles the number, and counts its own overhead in.
 _SEND_BYTES = 16 * 1024
 _MAX_REQUEST_LINE = 8192
+_HOLD_SECONDS = 0.15  # for audio whose rest does not come: one frame more than most that wait for one another
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 _FAILURES: dict[int, Callable[[str], SpeechError]] = {
     CloseCode.MESSAGE_TOO_BIG: ChunkTooLarge,
@@ -100,6 +102,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self.heard_at = self.loop.time()
         self._stuck_since: float | None = None  # None: there is room in the write buffer
         self._unread = 0  # bytes that wait for the client since then
+        self._holding = Holding(_HOLD_SECONDS)
+        self._hold_timer: asyncio.TimerHandle | None = None
         self._fail = protocol.fail
         protocol.fail = self._fail_explained  # type: ignore[method-assign]
         self._request_line: bytes | None = b""  # what has come of it; None once it is complete
@@ -131,6 +135,16 @@ class ClientSocket(SafeToAbort, ServerConnection):
     def abort(self) -> None:
         """End it at once."""
         self.transport.abort()
+
+    def gather(self, size: int) -> None:
+        """Let short messages of audio wait from now on, until there are `size` more bytes of it; 0: none waits."""
+        self._holding.size = size
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the next message is here already, and binary: `recv` will give it at once."""
+        frames = self.recv_messages.frames.queue
+        return bool(frames) and frames[0].fin and frames[0].opcode is Opcode.BINARY
 
     @property
     def closed_by_both(self) -> bool:
@@ -179,8 +193,13 @@ class ClientSocket(SafeToAbort, ServerConnection):
 
     def process_event(self, event: Event) -> None:
         """The client's next frame."""
-        self.heard_at = self.loop.time()
-        super().process_event(event)
+        now = self.heard_at = self.loop.time()
+        if isinstance(event, Frame) and event.opcode is Opcode.BINARY and event.fin and self._holding.audio(event, now):
+            if self._hold_timer is None:
+                self._hold_timer = self.loop.call_later(_HOLD_SECONDS, self._look_at_held)
+        else:
+            self._release()
+            super().process_event(event)
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -195,8 +214,22 @@ class ClientSocket(SafeToAbort, ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is no more; nobody waits for the client to read."""
+        self._release()  # it was received
+        if self._hold_timer is not None:
+            self._hold_timer.cancel()
         super().connection_lost(exc)
         self._stuck_since = None
+
+    def _release(self) -> None:
+        for event in self._holding.release():
+            super().process_event(event)
+
+    def _look_at_held(self) -> None:
+        left = self._holding.left(self.loop.time())
+        if left is not None and left <= 0:
+            self._release()
+            left = None
+        self._hold_timer = None if left is None else self.loop.call_later(left, self._look_at_held)
 
     def _bytes_unread(self) -> int:
         """What waits for the client, here and in the kernel; the latter is known on Linux only."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from actors.speech.errors import SpoolFailed
 from actors.speech.signal import Signal
 from actors.speech.spool import Spool
@@ -48,7 +50,8 @@ class AudioLog:
         self.capacity = capacity
         self.start = start
         self.ended = False
-        self.changed = Signal()  # audio, a mark or the end arrived
+        self.changed = Signal()  # a mark or the end arrived, or as much audio as is waited for
+        self._enough = sys.maxsize  # how far `end` must come for that
         self.released = Signal()  # there is more room
         self.awaited = False  # what comes next was said already: there is no silence before it
         self.held = False  # there is more audio, and whoever has it waits for room
@@ -78,7 +81,14 @@ class AudioLog:
         self._memory += pcm
         if len(self._memory) > self._most:
             self._relieve_memory()
-        self.changed.notify()
+        if self.end >= self._enough:
+            self._enough = sys.maxsize
+            self.changed.notify()
+
+    async def wait(self, until: int) -> None:
+        """Sleep until `end` has come to `until`, or something else is new: a mark, or the end of the audio."""
+        self._enough = min(self._enough, until)
+        await self.changed.wait()
 
     def mark(self) -> None:
         """Ask for the utterance's end at the present `end`; every reader is told when it gets there."""
@@ -203,6 +213,11 @@ class Cursor:
         self.position += len(pcm) // SAMPLE_BYTES
         return pcm
 
+    @property
+    def is_bounded(self) -> bool:
+        """There is no reason to wait for more to read: what is there ends at a mark, or all of it is there."""
+        return self.log.ended or self.log.next_mark(max(self.position, self._passed + 1)) is not None
+
     def take_mark(self) -> bool:
         """True once for each mark, when the cursor stands on it."""
         if not self._mark_here():
@@ -210,9 +225,9 @@ class Cursor:
         self._passed = self.position
         return True
 
-    async def wait(self) -> None:
-        """Sleep until there is something new: audio, a mark, or the end."""
-        await self.log.changed.wait()
+    async def wait(self, samples: int = 1) -> None:
+        """Sleep until there is something new: a mark, the end, or so much audio to read."""
+        await self.log.wait(self.position + samples)
 
     def _mark_here(self) -> bool:
         return self._passed < self.position and self.log.next_mark(self.position) == self.position

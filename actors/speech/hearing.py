@@ -96,6 +96,10 @@ class Hearing:
             self._shown.silent += samples
         return bytes(2 * samples)
 
+    def missing(self, step: int) -> int:
+        """Samples that the stream has still to be sent before they make up a multiple of `step`; at least 1."""
+        return step - self._clock.length % step
+
     @property
     def silence_due(self) -> float:
         """When `silence` has some next, unless audio comes before."""

@@ -145,6 +145,7 @@ class FaultyBackend:
     max_streams: int
     catch_up: float
     max_stream_age: float
+    step: float
     quota_key: str
 
     def __init__(self, backend: RecognitionBackend, faults: Faults) -> None:

@@ -18,9 +18,13 @@ from actors.speech.messages import Heard, SessionMessage, StreamDrained
 from actors.speech.pool import Lease
 from actors.speech.ports import RecognitionStream
 from actors.speech.record import SessionRecord
+from supervisor.clock import clock
 from supervisor.timers import Timer, Timers
 
-CHUNK_SECONDS = 0.1  # audio in one message to the backend; what Riva's low-latency models work in
+CHUNK_SECONDS = 0.1  # audio in one message, at most, to a backend that takes any piece at once
+# How often audio that waits for the rest of a backend's step is looked at. What has stood still since the last look is
+# sent: the client pauses, and what it said last would be missing from the words shown.
+HELD_SECONDS = 0.25
 CATCHING_UP_SECONDS = 0.5  # … but what has piled up is sent in messages of so much, and paced, as long as there is more
 FIRST_SECONDS = 0.3  # in the first of these: what a crowd waits for is that a backend has heard so much of each
 # Where a hundred streams take over at once, each is to show words before others are sent their second message; but
@@ -65,7 +69,8 @@ class Listening:
         on_move: Callable[[Listening], None],
         waits_until: int = 0,
     ) -> None:
-        now = anyio.current_time()
+        self._now = clock()
+        now = self._now()
         self.retired = False
         self.outcome: Outcome | None = None  # while it runs
         self._record = record
@@ -79,6 +84,10 @@ class Listening:
         longest = int(LONGEST * cursor.log.capacity)
         self._hearing = Hearing(number, cursor.position, self._rate, longest=longest, now=now, waits_until=waits_until)
         self._patience = _Patience(record)
+        self._step = int((lease.backend.step or CHUNK_SECONDS) * self._rate)
+        self._gathers = lease.backend.step > 0
+        self._looked_at = -1  # what had been sent by the last look
+        self._overdue = False  # what waits for the rest of a step is to be sent without it
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
         self._finished = False
@@ -130,29 +139,35 @@ class Listening:
 
     async def _feed(self) -> None:
         stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._cursor.log
-        usual, most = int(CHUNK_SECONDS * self._rate), int(CATCHING_UP_SECONDS * self._rate)
-        chunk = int(FIRST_SECONDS * self._rate)
+        most, chunk = int(CATCHING_UP_SECONDS * self._rate), int(FIRST_SECONDS * self._rate)
         while not self._is_at_end():
+            missing = hearing.missing(self._step)
             if hearing.force_due:
                 hearing.forced(for_length=True)
                 await stream.force_final()
-            elif pcm := cursor.read(chunk):
+            elif self._is_due(missing) and (pcm := cursor.read(max(chunk, missing))):
+                self._overdue = False
                 if hearing.cut_at is not None:
                     self._end(Outcome.NEXT)  # it hears the sound whole
                     return
-                hearing.audio(pcm, anyio.current_time())
+                hearing.audio(pcm, self._now())
                 await stream.send(pcm)
-                chunk = most if cursor.behind > most else usual
-                if chunk == most:
+                chunk = most if cursor.behind > most else 0
+                if chunk:
                     await self._pause(len(pcm) // SAMPLE_BYTES)
             elif cursor.take_mark():
                 hearing.forced(for_length=False)
                 await stream.force_final()
-            elif not (log.held or log.awaited) and (silence := hearing.silence(anyio.current_time())):
+            elif not (cursor.behind or log.held or log.awaited) and (silence := hearing.silence(self._now())):
                 await stream.send(silence)
                 await self._rest()
             else:
-                await cursor.wait()
+                await cursor.wait(missing if self._gathers else 1)
+
+    def _is_due(self, missing: int) -> bool:
+        """Whether what there is, if anything, is sent now, though the backend's step may lack some samples."""
+        cursor = self._cursor
+        return not self._gathers or cursor.behind >= missing or self._overdue or cursor.log.held or cursor.is_bounded
 
     def _is_at_end(self) -> bool:
         return self.retired or self._cursor.at_end or self._patience.is_over(self._cursor.position)
@@ -171,7 +186,7 @@ class Listening:
 
     async def _rest(self) -> None:
         """Nobody speaks just now."""
-        now = anyio.current_time()
+        now = self._now()
         await self._report_waiting(now)
         await self._report(self._hearing.promoted(now))
         if not self._hearing.speaking and self._is_old():
@@ -179,10 +194,14 @@ class Listening:
 
     def _look(self) -> None:
         """Wake the sender when there is something to do without audio; and look again."""
-        log, left = self._cursor.log, self._hearing.silence_due - anyio.current_time()
-        if (left <= 0 or log.held) and not log.awaited:
+        cursor, log, left = self._cursor, self._cursor.log, self._hearing.silence_due - self._now()
+        stands, self._looked_at = self._looked_at == cursor.position, cursor.position
+        self._overdue = stands and cursor.behind > 0
+        if self._overdue or ((left <= 0 or log.held) and not log.awaited):
             log.changed.notify()
         wait = LOOK_SECONDS if log.awaited else min(max(left, CHUNK_SECONDS), LOOK_SECONDS)
+        if self._gathers and (cursor.behind or not stands):
+            wait = min(wait, HELD_SECONDS)
         self._timer = self._timers.after(wait, self._look)
 
     # ---- results out
@@ -193,7 +212,7 @@ class Listening:
                 self._lease.answered()
                 self._answered.set()
                 if not self.retired:
-                    now = anyio.current_time()
+                    now = self._now()
                     await self._report(self._hearing.heard(result, now))
                     await self._report_waiting(now)
                     await self._report(self._hearing.promoted(now))
@@ -240,7 +259,7 @@ class Listening:
             self._on_move(self)
 
     def _is_old(self, *, twice: bool = False) -> bool:
-        return anyio.current_time() - self._opened_at > self._age * (1 + twice)
+        return self._now() - self._opened_at > self._age * (1 + twice)
 
     def _end(self, outcome: Outcome) -> None:
         if self.outcome is None:

@@ -89,6 +89,7 @@ class RecognitionBackend(Protocol):
         max_streams: streams we may hold there at the same time.
         catch_up: how many times faster than real time it may be sent audio that has piled up.
         max_stream_age: seconds after which a stream is replaced, between two utterances.
+        step: seconds of audio that it takes at a time. Less waits until there is so much; 0: nothing waits.
         quota_key: backends of the same key share a quota; while it is used up, none of them is asked for anything.
     """
 
@@ -97,6 +98,7 @@ class RecognitionBackend(Protocol):
     max_streams: int
     catch_up: float
     max_stream_age: float
+    step: float
     quota_key: str
 
     def open(self, config: RecognitionConfig, *, label: str) -> AbstractAsyncContextManager[RecognitionStream]:

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import assert_never
 
-import anyio
-
 from actors.base import Actor, handler
 from actors.errors import ActorError, ActorGone
 from actors.speech.audience import AudienceMessage
@@ -33,6 +31,7 @@ from actors.speech.session_commands import (
     Write,
 )
 from actors.speech.session_core import SessionCore
+from supervisor.clock import clock
 
 SaidOnce = Audio | Finalize | Stop | Drain | AudienceMessage  # the recogniser's words are heard again, by the next one
 CATCH_UP = 4  # times real time that a client may send what it has kept: a thousand that come back are no flood
@@ -49,14 +48,15 @@ class SessionActor(Actor[SessionMessage]):
         self._record = record
         self._keeping = keeping
         self._core = SessionCore(record)
+        self._now = clock()
 
     async def started(self) -> None:
-        self._begin(anyio.current_time())
+        self._begin(self._now())
 
     @handler
     def receive(self, message: SessionMessage) -> int:
         """Apply one message; the reply, for those who ask, is the position up to which everything is settled."""
-        self._apply(message, anyio.current_time())
+        self._apply(message, self._now())
         return self._record.timeline.confirmed
 
     def _begin(self, now: float) -> None:

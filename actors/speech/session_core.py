@@ -149,8 +149,10 @@ class SessionCore:
                 return self._audience.receive(message, now)
 
     def _ended_by(self, commands: list[Command]) -> list[Command]:
-        if any(isinstance(command, End) for command in commands):
-            self._move(Cause.ENDED)
+        for command in commands:
+            if isinstance(command, End):
+                self._move(Cause.ENDED)
+                break
         return commands
 
     # ---- the client

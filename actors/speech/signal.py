@@ -12,10 +12,11 @@ class Signal:
     since no await lies between looking and waiting.
     """
 
-    __slots__ = ("_event",)
+    __slots__ = ("_event", "_new_event")
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
+        self._new_event: type[anyio.Event] | None = None  # anyio.Event() looks for its backend each time
 
     def notify(self) -> None:
         """Wake everyone who waits."""
@@ -26,5 +27,7 @@ class Signal:
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
         if self._event is None:
-            self._event = anyio.Event()
+            if self._new_event is None:
+                self._new_event = type(anyio.Event())
+            self._event = self._new_event()
         await self._event.wait()

@@ -161,6 +161,7 @@ class FakeBackend:
         opening: Callable[[int], float] = lambda stream: 0.0,
         habits: Habits | Callable[[int], Habits] = USUAL,
         max_stream_age: float = float("inf"),
+        step: float = 0.0,
         quota_key: str = "",
         answer: Callable[[], SpeechError | None] = lambda: None,
     ) -> None:
@@ -172,6 +173,7 @@ class FakeBackend:
         self.max_streams = room
         self.catch_up = 4.0
         self.max_stream_age = max_stream_age
+        self.step = step
         self.opened = 0
         self.live = 0
         self.messages: list[int] = []  # samples of each one that any stream was sent

@@ -270,7 +270,8 @@ async def test_a_client_is_led_from_start_to_done(house: House) -> None:
     assert sorted(message["event"] for message in messages) == ["ack", "pong", "transcript"]
     assert end == ([{"event": "done", "position": 320, "seq": 0}], 1000)
     assert session.pcm == PCM * 2
-    assert session.calls == ["audio", "audio", "finalize", "stop", "disconnected"]
+    # Short messages that wait for one another are handed over in one go, or in several.
+    assert list(dict.fromkeys(session.calls)) == ["audio", "finalize", "stop", "disconnected"]
 
 
 async def test_who_has_answered_the_close_behind_done_has_everything(house: House) -> None:

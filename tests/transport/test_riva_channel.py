@@ -28,6 +28,7 @@ from transport.riva.channel import connection, credentials
         ({"max_streams": 0}, "max_streams must be at least 1"),
         ({"catch_up": 0.5}, "catch_up must be at least 1"),
         ({"max_stream_age": 0.0}, "max_stream_age must be above 0"),
+        ({"step": 2.0}, "step must be 0 to 1"),
         ({"sample_rate": 4000}, "sample_rate must be 8000 to 48000"),
         ({"metadata": {"Authorization": "x"}}, "metadata names must be lower case"),
         ({"stall_timeout": 0.0}, "timeouts must be above 0"),

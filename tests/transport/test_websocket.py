@@ -1,4 +1,4 @@
-"""A client's socket: how it is known whether the client reads."""
+"""A client's socket: how it is known whether the client reads, and which of its messages wait for one another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from transport.websocket import ClientSocket
 from transport.wire.port import Answer, Request
@@ -124,3 +126,75 @@ async def test_a_client_that_is_lost_while_it_read_nothing_waits_for_nothing_mor
         await talk.server.wait_closed()
         assert talk.server.stuck_for(now + 2000) == 0
         assert talk.server.transport.get_write_buffer_size() == 0
+
+
+# ---- short messages of audio
+
+AUDIO = [bytes([number]) * 640 for number in range(1, 8)]
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[ClientSocket, ClientConnection]]:
+    """A client and its socket, which lets audio wait for 3,200 bytes."""
+    over = asyncio.Event()
+    served: asyncio.Queue[ServerConnection] = asyncio.Queue()
+
+    async def handle(server: ServerConnection) -> None:
+        served.put_nowait(server)
+        await over.wait()
+
+    make = partial(ClientSocket, respond=unasked)
+    async with serve(handle, "127.0.0.1", 0, create_connection=make, ping_interval=None) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        async with asyncio.timeout(30), connect(f"ws://127.0.0.1:{port}/", compression=None) as client:
+            server = await served.get()
+            assert isinstance(server, ClientSocket)
+            server.gather(3200)
+            try:
+                yield server, client
+            finally:
+                over.set()
+
+
+async def test_short_messages_of_audio_come_together_and_unchanged() -> None:
+    async with connected() as (server, client):
+        for audio in AUDIO[:5]:
+            await client.send(audio)
+        came = [await server.recv()]
+        while server.has_more:
+            came.append(await server.recv())
+        assert came == AUDIO[:5]
+
+
+@pytest.mark.parametrize("follows", ["text", "close", "lost", "nothing", "a message in pieces"])
+async def test_audio_that_waits_comes_before_whatever_follows_it(follows: str) -> None:
+    async with connected() as (server, client):
+        await client.send(AUDIO[0])
+        await client.send(AUDIO[1])
+        match follows:
+            case "text":
+                await client.send("stop")
+            case "close":
+                await client.close()
+            case "lost":
+                client.transport.close()
+            case "a message in pieces":
+                await client.send([b"a", b"b"])
+        assert [await server.recv(), await server.recv()] == AUDIO[:2]
+        match follows:
+            case "text":
+                assert not server.has_more
+                assert await server.recv() == "stop"
+            case "close" | "lost":
+                with pytest.raises(ConnectionClosed):
+                    await server.recv()
+            case "a message in pieces":
+                assert await server.recv() == b"ab"
+
+
+async def test_no_audio_waits_once_a_client_waits_for_answers() -> None:
+    async with connected() as (server, client):
+        server.gather(0)
+        await client.send(AUDIO[0])
+        assert await server.recv() == AUDIO[0]
+        assert server._hold_timer is None

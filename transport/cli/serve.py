@@ -16,6 +16,7 @@ import anyio
 from prometheus_client import disable_created_metrics
 
 from actors.speech.injection import Faults
+from transport import loops
 from transport.app import App, serving
 from transport.cli.common import SURVIVES, add_settings_arguments, loaded_settings
 from transport.journal import make_journal
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load()
     configure(settings.log)
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter: when it began
-    asyncio.run(serve(settings, load))
+    loops.run(serve(settings, load), settings.server.loop)
     return 0
 
 

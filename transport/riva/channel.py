@@ -41,6 +41,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         finish_timeout: from the end of the audio, or the last result, to the end of the stream. A backend that has
             heard everything by then is not waited for any longer.
         max_stream_age: after which a stream is replaced, between two utterances: long ones were seen to die.
+        step: audio that its model takes at a time. Shorter pieces wait until they make it up, and go as one message: so
+            clients that send 20 ms at a time cost little more than those that send 100. 0: each piece goes at once.
 
     Raises:
         ValueError: when a value cannot work, naming the endpoint and the setting.
@@ -67,6 +69,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     hang_timeout: float = 1.4  # three packets in a row must be lost for as long a silence of a network that works
     finish_timeout: float = 5.0
     max_stream_age: float = 600.0
+    step: float = 0.1  # of Riva's low-latency models
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -163,6 +166,7 @@ def _problems(endpoint: Endpoint) -> list[str]:
         "sample_rate must be 8000 to 48000": not 8000 <= endpoint.sample_rate <= 48000,
         "metadata names must be lower case": any(key != key.lower() for key in endpoint.metadata),
         "max_stream_age must be above 0": endpoint.max_stream_age <= 0,
+        "step must be 0 to 1": not 0 <= endpoint.step <= 1,
         "timeouts must be above 0": min(_timeouts(endpoint).values()) <= 0,
     }
     return [problem for problem, is_there in found.items() if is_there]

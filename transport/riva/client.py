@@ -173,6 +173,7 @@ class RivaBackend:
         self.max_streams = endpoint.max_streams
         self.catch_up = endpoint.catch_up
         self.max_stream_age = endpoint.max_stream_age
+        self.step = endpoint.step
         self.quota_key = endpoint.quota_key or endpoint.name
         self._metadata = tuple(endpoint.metadata.items())
 

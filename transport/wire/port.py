@@ -77,11 +77,15 @@ ClientEvent = Start | AudioBytes | Acknowledge | Finalize | Stop | Reply | Await
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connection may do: bytes of audio in one message, bytes of a message, seconds of silence."""
+    """What a connection may do: bytes of audio in one message, bytes of a message, seconds of silence.
+
+    `gather`: seconds of audio that is taken in at a time; 0: each message by itself.
+    """
 
     max_chunk_bytes: int = 1024 * 1024
     max_message_bytes: int = 4 * 1024 * 1024
     idle_timeout: float = 60.0
+    gather: float = 0.0
 
 
 class Opened(msgspec.Struct, frozen=True):

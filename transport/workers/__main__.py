@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import signal
 import sys
@@ -11,6 +12,7 @@ import anyio
 from prometheus_client import disable_created_metrics
 from prometheus_client.openmetrics.exposition import generate_latest
 
+from transport import loops
 from transport.app import App, Place, serving
 from transport.expected import ExpectedError
 from transport.logs import configure
@@ -21,6 +23,7 @@ from transport.wire.client_secrets import ClientSecrets
 from transport.workers.pulse import BEAT_SECONDS
 from transport.workers.reports import Reports
 from transport.workers.wire import (
+    LENGTH,
     ORDERS,
     Assignment,
     Beat,
@@ -71,8 +74,8 @@ class Parent:
         return await self._frames.next()
 
     def say(self, word: Word) -> None:
-        """Tell it; never waits."""
-        if self._pipe.get_write_buffer_size() < MOST_UNREAD:
+        """Tell it, if it is still there; never waits."""
+        if not self._pipe.is_closing() and self._pipe.get_write_buffer_size() < MOST_UNREAD:
             self._pipe.write(frame(word))
 
     async def heard(self) -> None:
@@ -81,16 +84,36 @@ class Parent:
             await self._written.all.wait()
 
 
-async def main() -> int:
+def main() -> int:
     """Serve as the parent says, until it says no more or a signal comes."""
+    assignment = _first_order()
+    if assignment is None:
+        return 2
+    configure(assignment.settings.log, worker=assignment.number)
+    return loops.run(_live(assignment), assignment.settings.server.loop)
+
+
+def _first_order() -> Assignment | None:
+    """What it is to do; read before there is an event loop, since it says which. None: nobody is there to say so."""
+    with open(0, "rb", buffering=0, closefd=False) as source:
+        head = _exactly(source, LENGTH.size)
+        body = _exactly(source, LENGTH.unpack(head)[0]) if head else b""
+    order = ORDERS.decode(body) if body else None
+    return order if isinstance(order, Assignment) else None
+
+
+def _exactly(source: io.FileIO, count: int) -> bytes:
+    found = b""
+    while len(found) < count and (part := source.read(count - len(found))):
+        found += part
+    return found if len(found) == count else b""
+
+
+async def _live(assignment: Assignment) -> int:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     parent = Parent(reader, *await loop.connect_write_pipe(_Written, sys.stdout))
-    assignment = await parent.next()
-    if not isinstance(assignment, Assignment):
-        return 2
-    configure(assignment.settings.log, worker=assignment.number)
     try:
         await _serve(assignment, parent)
     except ExpectedError as error:
@@ -144,4 +167,4 @@ async def _obey(app: App, settings: Settings, parent: Parent, body: anyio.Cancel
 
 if __name__ == "__main__":
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    sys.exit(asyncio.run(main()))
+    sys.exit(main())

@@ -15,7 +15,7 @@ import msgspec
 from transport.settings import Settings
 
 MAX_FRAME = 64 * 1024 * 1024  # bytes; the largest are a worker's metrics and its alerts' errors, far below
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
 
 # ---- what a worker is told
 
@@ -102,7 +102,7 @@ _T = TypeVar("_T")
 def frame(message: Order | Word) -> bytes:
     """A message as it is sent."""
     body = msgspec.msgpack.encode(message)
-    return _LENGTH.pack(len(body)) + body
+    return LENGTH.pack(len(body)) + body
 
 
 class Frames(Generic[_T]):
@@ -124,7 +124,7 @@ class Frames(Generic[_T]):
             ValueError: what arrives is none.
         """
         try:
-            (length,) = _LENGTH.unpack(await self._read(_LENGTH.size))
+            (length,) = LENGTH.unpack(await self._read(LENGTH.size))
             if length > MAX_FRAME:
                 raise ValueError(f"a message of {length} bytes")
             return self._decode(await self._read(length))

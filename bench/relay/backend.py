@@ -1,0 +1,86 @@
+"""A Riva that costs next to nothing: `python -m bench.relay.backend` prints its address and serves for ever.
+
+It answers every 100 ms of audio with an interim that says how much it has heard (`at 0000012` tenths of a second),
+and every so often with a final. It looks at no audio and parses no request: what it takes of the machine is kept small
+so that the gateway is what is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+from riva.client.proto import riva_asr_pb2 as pb
+
+from bench.relay.loops import run_on
+from bench.relay.speakers import ANSWER
+
+RATE = 16_000
+STEP = RATE * 2 // 10  # bytes of audio for each answer
+FINAL_EVERY = 50  # answers: five seconds, an utterance as people make them
+_SERVICE = "nvidia.riva.asr.RivaSpeechRecognition"
+_OVERHEAD = 3  # bytes of a request with 128 B to 16 KiB of audio that are not audio: field and length
+
+
+class Heard:
+    """How far one stream has come. Pure."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._answers = 0
+
+    def request(self, request: bytes) -> Iterator[bytes]:
+        """The responses that a request with audio makes due."""
+        self._bytes += len(request) - _OVERHEAD
+        while self._bytes >= (self._answers + 1) * STEP:
+            self._answers += 1
+            yield response(self._answers)
+
+
+def response(number: int) -> bytes:
+    """What is said of the first `number` tenths of a second, serialised."""
+    is_final = number % FINAL_EVERY == 0
+    end = number * 100 - 50  # ms
+    best = pb.SpeechRecognitionAlternative(transcript=ANSWER.format(number))
+    if is_final:
+        best.words.extend(
+            [pb.WordInfo(word=word, start_time=end - 100, end_time=end) for word in best.transcript.split()]
+        )
+    result = pb.StreamingRecognitionResult(
+        alternatives=[best], is_final=is_final, stability=1.0 if is_final else 0.1, audio_processed=number / 10
+    )
+    return bytes(pb.StreamingRecognizeResponse(results=[result]).SerializeToString())
+
+
+async def _recognise(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    heard = Heard()
+    await anext(requests)  # the config
+    async for request in requests:
+        for answer in heard.request(request):
+            yield answer
+
+
+async def _models(request: bytes, context: Any) -> bytes:
+    model = pb.RivaSpeechRecognitionConfigResponse.Config(
+        model_name="counting", parameters={"language_code": "en-US", "streaming": "True", "type": "online"}
+    )
+    return bytes(pb.RivaSpeechRecognitionConfigResponse(model_config=[model]).SerializeToString())
+
+
+async def main() -> None:
+    """Serve for ever."""
+    server = grpc.aio.server()
+    methods = {
+        "StreamingRecognize": grpc.stream_stream_rpc_method_handler(_recognise),
+        "GetRivaSpeechRecognitionConfig": grpc.unary_unary_rpc_method_handler(_models),
+    }
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(_SERVICE, methods)])
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"listening on 127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    run_on("uvloop", main())

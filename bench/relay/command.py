@@ -1,0 +1,127 @@
+"""The measurement: processes started, rounds interleaved, figures shown."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import importlib.util
+import os
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from bench.faults.command import interruptible, positive, progress
+from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
+from bench.processes import Process
+from bench.relay.figures import Contender, Figures, Load, Report, contenders, ratios, table
+from bench.relay.loops import LOOPS
+from bench.rounds import machine, versions
+
+SETTLE = 1.5  # seconds of everybody's speech before anything counts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sessions-20ms", type=int, default=60, metavar="N", help="with 20 ms frames (default 60)")
+    parser.add_argument("--sessions-100ms", type=int, default=150, metavar="N", help="with 100 ms (default 150)")
+    parser.add_argument("--seconds", type=positive, default=8, help="measured each time (default 8)")
+    parser.add_argument("--rounds", type=positive, default=3, help="(default 3)")
+    parser.add_argument("--quick", action="store_true", help="one round of 3 s: does it run, not how fast")
+    parser.add_argument("--only", metavar="TEXT", default="", help="contenders whose name holds this")
+    parser.add_argument("--loop", choices=LOOPS, default="uvloop", help="that voxtree runs on (default uvloop)")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", help="a setting of voxtree's")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure; status 1 if a client lost its connection or heard nothing."""
+    if importlib.util.find_spec("uvloop") is None:
+        print("this needs uvloop: pip install 'voxtree[uvloop]'")
+        return 2
+    chosen = [each for each in contenders(args.loop) if args.only in each.name]
+    if not chosen:
+        print(f"no contender is called {args.only}: there are {', '.join(c.name for c in contenders(args.loop))}")
+        return 2
+    loads = [Load(20, args.sessions_20ms), Load(100, args.sessions_100ms)]
+    loads = [load for load in loads if load.sessions > 0]
+    rounds, seconds = (1, 3.0) if args.quick else (args.rounds, float(args.seconds))
+    figures: list[Figures] = []
+    interruptible(_measure(chosen, loads, rounds, seconds, [f"server.loop={args.loop}", *args.set], figures))
+    report = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "load_average": os.getloadavg()[0],
+        "versions": versions("voxtree", "websockets", "grpcio", "uvloop"),
+        "rounds": rounds,
+        "seconds": seconds,
+        **ratios(figures),
+        "figures": figures,
+    }
+    print(table(chosen, loads, figures), flush=True)
+    if args.json:
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return int(any(each.heard.lost or not each.heard.answers for each in figures))
+
+
+async def _measure(
+    chosen: Sequence[Contender],
+    loads: Sequence[Load],
+    rounds: int,
+    seconds: float,
+    settings: Sequence[str],
+    figures: list[Figures],
+) -> None:
+    for number in range(rounds):
+        for load in loads:
+            for contender in chosen if number % 2 == 0 else chosen[::-1]:
+                what = f"{load.sessions} sessions of {load.frame_ms} ms"
+                progress(f"round {number + 1} of {rounds}", contender.name, what)
+                figures.append(await measure(contender, load, seconds, settings))
+    progress()
+
+
+async def measure(contender: Contender, load: Load, seconds: float, settings: Sequence[str] = ()) -> Figures:
+    """One contender under one load, in processes of its own."""
+    async with Process("-m", "bench.relay.backend") as riva:
+        address = (await riva.line()).split()[-1]
+        async with (
+            _gateway(contender, load, address, settings) as (url, gateway),
+            Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers,
+        ):
+            await speakers.line()
+            await asyncio.sleep(SETTLE)
+            await speakers.ask("count")
+            began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
+            await asyncio.sleep(seconds)
+            heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
+            return Figures(
+                contender=contender.name,
+                load=load,
+                seconds=time.monotonic() - began,
+                cpu=gateway.cpu() - cpu,
+                riva_cpu=riva.cpu() - riva_cpu,
+                memory=gateway.memory(),
+                heard=heard,
+            )
+
+
+@asynccontextmanager
+async def _gateway(
+    contender: Contender, load: Load, riva: str, settings: Sequence[str]
+) -> AsyncGenerator[tuple[str, Process], None]:
+    """What relays, and where clients connect to it."""
+    if contender.options is not None:
+        async with Process("-m", "bench.relay.bare", riva, *contender.options) as process:
+            yield (await process.line()).split()[-1], process
+        return
+    with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
+        path = Path(folder) / "voxtree.toml"
+        usual = {"session.max_sessions": 2 * load.sessions, "journal.path": str(path.with_suffix(".db"))}
+        path.write_text(toml([backend("primary", int(riva.rpartition(":")[2]))], usual, 2 * load.sessions))
+        options = [option for setting in settings for option in ("--set", setting)]
+        async with Voxtree("serve", "--config", str(path), *options, module=COMMAND_LINE, environment={}) as voxtree:
+            yield voxtree.url, voxtree.process
