@@ -39,6 +39,7 @@ from actors.speech.ports import RecognitionConfig
 from actors.speech.signal import Signal
 from transport.admission import NOBODY, Caller
 from transport.audio.formats import AudioFormat
+from transport.limits.accounts import Pace
 from transport.wire.intake import Intake, Open, Refuse, Samples, Step
 from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Remind, Reply, ServerEvent
 
@@ -52,10 +53,12 @@ class Socket(Protocol):
 
     Attributes:
         explain: called when the socket ends by itself for an error; the texts it returns are sent ahead of the close.
+        dismiss: ends the connection for an error, which its client is told.
         heard_at: when the client last gave a sign of life, on the loop's clock.
     """
 
     explain: Callable[[SpeechError], Sequence[str]] | None
+    dismiss: Callable[[SpeechError], None] | None
     heard_at: float
 
     @property
@@ -170,6 +173,8 @@ class Connection:
         errors: ErrorHandler,
         *,
         caller: Caller = NOBODY,
+        pace: Pace | None = None,
+        on_begin: Callable[[], None] = lambda: None,
         close_timeout: float,
         write_timeout: float,
         faults: Faults | None = None,
@@ -181,6 +186,9 @@ class Connection:
         self._limits = limits
         self._errors = errors
         self._caller = caller
+        self._pace = pace
+        self._second = 0  # bytes that last for one, of what the session takes
+        self._on_begin = on_begin
         self._close_timeout = close_timeout
         self._write_timeout = write_timeout
         self._intake = Intake(codec, limits, None if faults is None else lambda: self._fault(Opportunity.AUDIO))
@@ -202,6 +210,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until one side has enough. Raises nothing but cancellation."""
         self._socket.explain = self._explain
+        self._socket.dismiss = self.refuse
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._tasks:
@@ -276,6 +285,8 @@ class Connection:
     async def _hand_over(self, pcm: bytes) -> None:
         if self._link is not None and not self._draining:
             await self._taken(self._link.audio(pcm))
+            if self._pace is not None and (seconds := self._pace.spend(len(pcm) / self._second)):
+                await self._taken(anyio.sleep(seconds))
 
     async def _taken(self, work: Awaitable[_T]) -> _T:
         """Wait until the session has taken something in; meanwhile the client is not listened to."""
@@ -320,6 +331,8 @@ class Connection:
 
     async def _open(self, step: Open) -> None:
         self._audio_format = step.audio
+        self._second = 2 * step.config.sample_rate
+        self._on_begin()
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
         if step.resume is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import anyio
 import grpc
@@ -36,6 +37,7 @@ class GrpcDoor:
             the recordings for `Recognize`, and `idle_timeout`.
         patience: of it, `reading`: seconds that a client may leave a response unread; the others are gRPC's.
         shutdown_timeout: seconds that calls get to end when it stops.
+        on_refused: told why a call was refused before there was a session.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class GrpcDoor:
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         shutdown_timeout: float = 10.0,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._host = host
         self._port = port
@@ -57,7 +60,9 @@ class GrpcDoor:
         self._max_message_bytes = limits.max_message_bytes
         self._patience = patience
         self._shutdown_timeout = shutdown_timeout
-        self._servicer = RivaServicer(sessions, errors, models, limits, admission, write_timeout=patience.reading)
+        self._servicer = RivaServicer(
+            sessions, errors, models, limits, admission, write_timeout=patience.reading, on_refused=on_refused
+        )
 
     def adopt(self, limits: Limits) -> None:
         """Let these limits hold for calls from now on; `max_message_bytes` from the next start on."""
@@ -149,6 +154,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # and who is gone without a word is to be noticed, too
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),  # by default two minutes for who connects and says nothing
 )
 
 
