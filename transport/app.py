@@ -117,7 +117,6 @@ class App:
         self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
         self.journal = make_journal(settings, self._observers.journal)
         self.load = LoopLoad()
-        returns = ReturnTimes()
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
@@ -129,7 +128,7 @@ class App:
             window=settings.session.resume_window,
             actor=self._session_actor,
             cache=self.cache,
-            retry_after=lambda: returns.next(anyio.current_time()),
+            retry_after=lambda: self.gate.retry_after(),
             listener=self._observers.session,
         )
         self.gate = Gate(
@@ -138,7 +137,7 @@ class App:
             has_room=self.sessions.ready,
             connections=lambda: self._connections,
             load=self.load,
-            returns=returns,
+            returns=ReturnTimes(),
         )
         self.admission = Admission(settings.server, self.gate)
         self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)

@@ -35,7 +35,6 @@ class AsgiSocket:
 
     Attributes:
         explain: never called: a server that ends a connection by itself asks nobody.
-        dismiss: see `Socket`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
@@ -50,7 +49,6 @@ class AsgiSocket:
         self._end: ConnectionClosed | None = None
         self._left_in_order = False
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
-        self.dismiss: Callable[[SpeechError], None] | None = None
         self.heard_at = self._clock()
 
     @property

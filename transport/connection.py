@@ -53,12 +53,10 @@ class Socket(Protocol):
 
     Attributes:
         explain: called when the socket ends by itself for an error; the texts it returns are sent ahead of the close.
-        dismiss: ends the connection for an error, which its client is told.
         heard_at: when the client last gave a sign of life, on the loop's clock.
     """
 
     explain: Callable[[SpeechError], Sequence[str]] | None
-    dismiss: Callable[[SpeechError], None] | None
     heard_at: float
 
     @property
@@ -210,7 +208,6 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until one side has enough. Raises nothing but cancellation."""
         self._socket.explain = self._explain
-        self._socket.dismiss = self.refuse
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._tasks:
@@ -419,7 +416,7 @@ class Connection:
             self._scope.cancel()
 
     def _explain(self, error: SpeechError) -> Sequence[str]:
-        """For a close the library has decided on: what to say first. Ends our side too."""
+        """For a close that is decided elsewhere, by the library for one: what to say first. Ends our side too."""
         self._end(_Ending(_NORMAL))
         self._report(error)
         return self._codec.encode(self._failed(_problem(error, fatal=True)))

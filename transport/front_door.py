@@ -246,7 +246,7 @@ class FrontDoor:
     def _arrived(self, client: ClientSocket) -> None:
         """Somebody has connected; if that is one too many, the oldest of those who have begun nothing has to go."""
         network = self._admission.newcomer(client.address)
-        one = self._crowd.arrived(client, network, anyio.current_time(), is_full=is_scarce(client.descriptor))
+        one = self._crowd.arrived(client, network, client.loop.time(), is_full=is_scarce(client.descriptor))
         if one is not None:
             self._on_refused(CROWD)
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))

@@ -85,7 +85,6 @@ class ClientSocket(SafeToAbort, ServerConnection):
             not; None, empty and nobody: that is not decided.
         explain: called when the library ends the connection by itself; the texts it returns are sent ahead of
             the close. Without it nothing is.
-        dismiss: see `Socket`; None: it has no connection that could be ended with words.
         heard_at: when the last frame of any kind arrived, on the loop's clock.
     """
 
@@ -104,7 +103,6 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self.session_id = ""
         self.caller: Caller | Refused = NOBODY
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
-        self.dismiss: Callable[[SpeechError], None] | None = None
         self._respond = respond
         self._on_arrival = on_arrival
         self._on_leaving = on_leaving
@@ -185,11 +183,15 @@ class ClientSocket(SafeToAbort, ServerConnection):
 
     def make_way(self, error: ServerBusy) -> None:
         """Go, since there are too many: with the words of its protocol, if it has one already."""
-        if self.dismiss is not None:
-            self.dismiss(error)
+        if self.explain is not None and self.protocol.state is OPEN:
+            for text in self.explain(error):
+                self.protocol.send_text(text.encode())
+            self.protocol.send_close(CloseCode.TRY_AGAIN_LATER)
+            for data in self.protocol.data_to_send():
+                self.transport.write(data)
         elif not self._answered:
             self._answer(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, error, CROWD).answer())
-            self.transport.close()  # its file descriptor is needed, so what it still sends is not waited for
+        self.transport.close()  # its file descriptor is needed, so what it still sends is not waited for
 
     @property
     def descriptor(self) -> int:

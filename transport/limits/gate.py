@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
-
-import anyio
 
 from actors.speech.errors import ServerBusy, SpeechError, TooManyRequests
 from transport.limits.accounts import Accounts, Allowance, Excess, Key, Pace
@@ -47,7 +46,7 @@ class Gate:
         connections: how many clients are connected.
         load: how late the loop is.
         returns: when to come back.
-        clock: seconds.
+        clock: seconds; not anyio's, which is known in tasks only, and requests are also read outside of any.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Gate:
         connections: Callable[[], int],
         load: LoopLoad,
         returns: ReturnTimes,
-        clock: Callable[[], float] = anyio.current_time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lives = lives
         self._has_room = has_room

@@ -7,7 +7,19 @@ from functools import partial
 
 import msgspec
 
-from bench.faults.rows import alerts, backends, clients, environment, inside, reconnects, restarts, statuses, store
+from bench.faults.rows import (
+    alerts,
+    backends,
+    clients,
+    environment,
+    inside,
+    load,
+    reconnects,
+    restarts,
+    settings,
+    statuses,
+    store,
+)
 from bench.faults.stage import Stage
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
@@ -71,8 +83,13 @@ CASES = (
     Case("23b", "journal cannot be written for 5 s", store.failing),
     Case("23c", "journal's disk full for 5 s", store.full),
     Case("25", "event loop blocked for 2 s", inside.blocked),
+    Case("26", "three times as many clients as there is room for", load.overload),
+    Case("27a", "2,000 attackers: slow, silent, huge, garbled", load.attacked),
+    Case("27b", "the same, with few file descriptors", partial(load.attacked, few_descriptors=True)),
     Case("28a", "clock steps an hour ahead, then two back", environment.clock_steps),
     Case("28b", "backend's name does not resolve", environment.no_such_name),
     Case("28c", "backend's certificate has expired", environment.expired_certificate),
     Case("29", "alert sinks dead and silent", alerts.deaf_sinks, recovery=1.5),
+    # 30b is to be the certificate that is exchanged while clients speak.
+    Case("30a", "settings reloaded from files that cannot be used", settings.reloaded),
 )

@@ -74,6 +74,8 @@ async def idle(house: House) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 async def test_without_file_descriptors_who_says_nothing_makes_way_for_who_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    sniffio = pytest.importorskip("sniffio")
+    sniffio.current_async_library_cvar.set(None)  # as it is in a process that no test has begun, outside of tasks
     refused: list[str] = []
     async with running(on_refused=refused.append, patience=Patience(handshake=30.0)) as house:
         async with house.connect("/transcribe/first") as first:
