@@ -48,6 +48,7 @@ from transport.front_door import Address, FrontDoor
 from transport.grpc_door import GrpcDoor
 from transport.grpc_door.door import DEFAULT_LIMITS
 from transport.journal import make_bodies, make_journal
+from transport.limits import Gate, LoopLoad, ReturnTimes
 from transport.logs import Logging
 from transport.metrics import Metrics, Sample
 from transport.observers import Observer, Observers
@@ -141,6 +142,7 @@ class App:
         self.pool = self.backends.pool
         self.cache = Ref[CacheMessage]("cache", MAILBOX) if settings.cache.enabled else None
         self.journal = make_journal(settings, self._observers.journal)
+        self.load = LoopLoad()
         self.sessions = Sessions(
             lambda: self.tree.value("sessions"),
             self.pool,
@@ -152,9 +154,18 @@ class App:
             window=settings.session.resume_window,
             actor=self._session_actor,
             cache=self.cache,
+            retry_after=lambda: self.gate.retry_after(),
             listener=self._observers.session,
         )
-        self.admission = Admission(settings.server)
+        self.gate = Gate(
+            settings.limits,
+            lives=lambda session_id: self.sessions.get(session_id) is not None,
+            has_room=self.sessions.ready,
+            connections=lambda: self._connections,
+            load=self.load,
+            returns=ReturnTimes(),
+        )
+        self.admission = Admission(settings.server, self.gate)
         self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
         self.riva_door = self._riva_door(settings)
         self.tree = Supervisor(
@@ -192,7 +203,8 @@ class App:
         except ValueError as error:
             raise SettingsError(str(error)) from error
         self.admission.adopt(settings.server)
-        self.front_door.adopt(settings.session)
+        self.gate.adopt(settings.limits)
+        self.front_door.adopt(settings.session, settings.limits)
         if self.riva_door is not None:
             self.riva_door.adopt(_call_limits(settings.session))
         self.sessions.adopt(max_sessions=settings.session.max_sessions, window=settings.session.resume_window)
@@ -215,6 +227,7 @@ class App:
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
             shared=self._place.shares_ports,
+            on_refused=self._observers.refused,
         )
 
     def _drain_riva_door(self) -> None:
@@ -228,6 +241,7 @@ class App:
             settings.session,
             self.sessions,
             self.errors,
+            limits=settings.limits,
             admission=self.admission,
             faults=self.faults,
             site=site() if settings.server.page else {},
@@ -268,12 +282,19 @@ class App:
         return Sample(
             connected=connected,
             waiting=len(sessions) - connected,
-            connections=self.front_door.connections + (0 if self.riva_door is None else self.riva_door.calls),
+            connections=self._connections,
+            newcomers=self.front_door.newcomers,
+            loop_lag=self.load.level,
+            loop_is_late=self.load.is_over,
             audio={session.record.session_id: session.record.taken for session in sessions},
             depth=max((session.ref.depth for session in sessions), default=0),
             unsent=self.front_door.unsent,
             pool=self.pool.snapshot(),
         )
+
+    @property
+    def _connections(self) -> int:
+        return self.front_door.connections + (0 if self.riva_door is None else self.riva_door.calls)
 
     def _whose(self, session_id: str) -> str:
         """The user of a session that lives here."""
@@ -304,6 +325,7 @@ class App:
         children = [Child(EMBEDDED_NAME, self.embedded.run)] if self.embedded is not None else []
         return [
             Child("watchdog", Watchdog().run),
+            Child("load", self.load.run),
             *([] if self.admin is None else [self.admin.child()]),
             Child("errors", self.errors.run),
             Child("metrics", self.metrics.run),

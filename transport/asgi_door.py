@@ -7,6 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 import anyio
+import msgspec
 from websockets.exceptions import ConnectionClosed
 
 from actors.speech.error_handler import ErrorHandler
@@ -16,9 +17,11 @@ from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.asgi_socket import AsgiSocket, Receive, Scope, Send
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Clients, Life, Patience, drain_time
 from transport.connection import Sessions
+from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.wire import voxtree_v1
+from transport.wire.port import Answer
 
 _PATH = "/transcribe"
 
@@ -47,9 +50,14 @@ class AsgiDoor:
         self._errors = errors
         self._on_refused = on_refused
         self._admission = admission or Admission(server)
-        self._clients = Clients(session, sessions, errors, patience=patience, faults=faults)
+        self._clients = Clients(session, sessions, errors, self._admission, patience=patience, faults=faults)
 
-    def adopt(self, session: SessionSettings) -> None:
+    @property
+    def newcomers(self) -> int:
+        """None that are known: they are with the other server."""
+        return 0
+
+    def adopt(self, session: SessionSettings, limits: Limits | None = None) -> None:
         """See `Door.adopt`."""
         self._clients.adopt(session)
 
@@ -115,14 +123,15 @@ class AsgiDoor:
         session_id = _named(scope) or str(uuid.uuid4())
         if not is_session_id(session_id):
             self._on_refused("path")
-            await socket.refuse(HTTPStatus.NOT_FOUND, f"There is nothing at this address. {HELP}")
+            nothing = {"detail": f"There is nothing at this address. {HELP}"}
+            await socket.refuse(Answer(HTTPStatus.NOT_FOUND, msgspec.json.encode(nothing)))
             return
-        caller = self._admission.admit(request, socket.address)
+        caller = self._admission.admit(request, socket.address, session_id)
         if isinstance(caller, Refused):
             self._on_refused(caller.reason)
             self._errors.report(caller.error)
             if not caller.is_told_inside(request):
-                await socket.refuse(caller.status, caller.error.detail or caller.error.entry.message)
+                await socket.refuse(caller.answer())
                 return
         accepted = voxtree_v1.connect(request, session_id)
         await socket.accept(accepted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 import anyio
@@ -12,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from websockets.frames import Close, CloseCode
 
 from actors.speech.errors import ChunkTooLarge, SpeechError
-from transport.wire.port import Accepted
+from transport.wire.port import Accepted, Answer
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -83,7 +82,7 @@ class AsgiSocket:
         await self._pass({"type": "websocket.accept", "subprotocol": accepted.subprotocol, "headers": headers})
         self.heard_at = self._clock()
 
-    async def refuse(self, status: HTTPStatus, text: str) -> None:
+    async def refuse(self, answer: Answer) -> None:
         """Answer the handshake with an error: 403 without a text where the server knows nothing better.
 
         Raises:
@@ -92,9 +91,10 @@ class AsgiSocket:
         if _DENIAL not in (self._scope.get("extensions") or {}):
             await self._pass({"type": "websocket.close"})
             return
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-        await self._pass({"type": f"{_DENIAL}.start", "status": int(status), "headers": headers})
-        await self._pass({"type": f"{_DENIAL}.body", "body": f"{text}\n".encode()})
+        named = {"Content-Type": "application/json", "Cache-Control": "no-store", **answer.headers}
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+        await self._pass({"type": f"{_DENIAL}.start", "status": int(answer.status), "headers": headers})
+        await self._pass({"type": f"{_DENIAL}.body", "body": answer.body})
 
     # ---- messages
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from actors.speech.error_handler import ErrorHandler
+from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults
 from actors.speech.signal import Signal
-from transport.admission import NOBODY, Caller, Refused
+from transport.admission import NOBODY, Admission, Caller, Refused
 from transport.connection import Connection, Sessions, Socket
+from transport.limits.accounts import Pace
+from transport.settings import Limits as LimitSettings
 from transport.settings import Session as SessionSettings
 from transport.wire.port import Codec, Limits
 
@@ -64,7 +68,11 @@ class Door(Protocol):
     def url(self) -> str:
         """Where clients connect; empty: nobody knows."""
 
-    def adopt(self, session: SessionSettings) -> None:
+    @property
+    def newcomers(self) -> int:
+        """How many connections have not begun a session."""
+
+    def adopt(self, session: SessionSettings, limits: LimitSettings) -> None:
         """Let these limits hold for whoever connects from now on; nothing else of the settings."""
 
     async def serve(self, *, task_status: Life) -> None:
@@ -87,6 +95,7 @@ class Clients:
         session: SessionSettings,
         sessions: Sessions,
         errors: ErrorHandler,
+        admission: Admission,
         *,
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -94,6 +103,7 @@ class Clients:
     ) -> None:
         self._sessions = sessions
         self._errors = errors
+        self._admission = admission
         self._patience = patience
         self._max_message_bytes = max_message_bytes
         self._faults = faults
@@ -124,8 +134,37 @@ class Clients:
         """Seconds between two calls of `check`."""
         return min(self.limits.idle_timeout, self._patience.reading, 8.0) / 4
 
-    async def serve(self, socket: Socket, session_id: str, codec: Codec, caller: Caller | Refused) -> None:
-        """Serve one client until one side has enough, or tell it why not. Raises nothing but cancellation."""
+    async def serve(
+        self,
+        socket: Socket,
+        session_id: str,
+        codec: Codec,
+        caller: Caller | Refused,
+        *,
+        on_begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve one client until one side has enough, or tell it why not. Raises nothing but cancellation.
+
+        Args:
+            on_begin: called when it wants a session.
+        """
+        if isinstance(caller, Refused):
+            await self._serve(socket, session_id, codec, NOBODY, None, on_begin, refusal=caller.error)
+            return
+        with self._admission.present(caller, session_id) as pace:
+            await self._serve(socket, session_id, codec, caller, pace, on_begin)
+
+    async def _serve(
+        self,
+        socket: Socket,
+        session_id: str,
+        codec: Codec,
+        caller: Caller,
+        pace: Pace | None,
+        on_begin: Callable[[], None],
+        *,
+        refusal: SpeechError | None = None,
+    ) -> None:
         connection = Connection(
             socket,
             session_id,
@@ -133,15 +172,17 @@ class Clients:
             codec,
             self.limits,
             self._errors,
-            caller=NOBODY if isinstance(caller, Refused) else caller,
+            caller=caller,
+            pace=pace,
+            on_begin=on_begin,
             close_timeout=self._patience.close,
             write_timeout=self._patience.reading,
             faults=self._faults,
         )
         self._connections.add(connection)
         try:
-            if isinstance(caller, Refused):
-                connection.refuse(caller.error)
+            if refusal is not None:
+                connection.refuse(refusal)
             elif self.draining:
                 connection.drain(0.0)
             await connection.run()

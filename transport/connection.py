@@ -39,6 +39,7 @@ from actors.speech.ports import RecognitionConfig
 from actors.speech.signal import Signal
 from transport.admission import NOBODY, Caller
 from transport.audio.formats import AudioFormat
+from transport.limits.accounts import Pace
 from transport.wire.intake import Intake, Open, Refuse, Samples, Step
 from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened, Remind, Reply, ServerEvent
 
@@ -178,6 +179,8 @@ class Connection:
         errors: ErrorHandler,
         *,
         caller: Caller = NOBODY,
+        pace: Pace | None = None,
+        on_begin: Callable[[], None] = lambda: None,
         close_timeout: float,
         write_timeout: float,
         faults: Faults | None = None,
@@ -189,6 +192,9 @@ class Connection:
         self._limits = limits
         self._errors = errors
         self._caller = caller
+        self._pace = pace
+        self._second = 0  # bytes that last for one, of what the session takes
+        self._on_begin = on_begin
         self._close_timeout = close_timeout
         self._write_timeout = write_timeout
         self._intake = Intake(codec, limits, None if faults is None else lambda: self._fault(Opportunity.AUDIO))
@@ -292,6 +298,8 @@ class Connection:
         heard.clear()
         if self._link is not None and not self._draining:
             await self._taken(self._link.audio(pcm))
+            if self._pace is not None and (seconds := self._pace.spend(len(pcm) / self._second)):
+                await self._taken(anyio.sleep(seconds))
 
     async def _taken(self, work: Awaitable[_T]) -> _T:
         """Wait until the session has taken something in; meanwhile the client is not listened to."""
@@ -338,6 +346,8 @@ class Connection:
     async def _open(self, step: Open) -> None:
         self._audio_format = step.audio
         self._socket.gather(int(self._limits.gather * step.audio.sample_rate) * step.audio.frame_bytes)
+        self._second = 2 * step.config.sample_rate
+        self._on_begin()
         if (error := self._fault(Opportunity.SESSION)) is not None:
             raise error
         if step.resume is None:
@@ -424,7 +434,7 @@ class Connection:
             self._scope.cancel()
 
     def _explain(self, error: SpeechError) -> Sequence[str]:
-        """For a close the library has decided on: what to say first. Ends our side too."""
+        """For a close that is decided elsewhere, by the library for one: what to say first. Ends our side too."""
         self._end(_Ending(_NORMAL))
         self._report(error)
         return self._codec.encode(self._failed(_problem(error, fatal=True)))

@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
-import msgspec
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websockets_serve
 from websockets.datastructures import Headers
@@ -27,12 +26,16 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from actors.speech.error_handler import ErrorHandler
+from actors.speech.errors import ServerBusy
 from actors.speech.injection import Faults
 from transport import plain_http
 from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
 from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
+from transport.limits.crowd import Crowd, is_scarce
+from transport.limits.gate import CROWD
+from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.web import File
@@ -59,6 +62,7 @@ class CannotListen(ExpectedError):
 
 
 NO_ROUTES = Routes()
+DEFAULT_LIMITS = Limits()
 Connect = Callable[[WireRequest, str], Accepted | Answer]
 
 
@@ -75,6 +79,7 @@ class FrontDoor:
     Args:
         server: where to listen, and how long stopping may take.
         session: what one client may do.
+        limits: of them, how many connections may be without a session.
         sessions: where the clients' sessions come from.
         errors: told of every error that clients are told of.
         admission: who is let in; None: whoever `server` lets in.
@@ -95,6 +100,7 @@ class FrontDoor:
         sessions: Sessions,
         errors: ErrorHandler,
         *,
+        limits: Limits = DEFAULT_LIMITS,
         admission: Admission | None = None,
         patience: Patience = DEFAULT_PATIENCE,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -118,19 +124,32 @@ class FrontDoor:
         self._shared = shared
         self._admission = admission or Admission(server)
         self._clients = Clients(
-            session, sessions, errors, patience=patience, max_message_bytes=max_message_bytes, faults=faults
+            session,
+            sessions,
+            errors,
+            self._admission,
+            patience=patience,
+            max_message_bytes=max_message_bytes,
+            faults=faults,
         )
+        self._crowd = Crowd[ClientSocket](limits.newcomers, limits.newcomers_per_address)
         self._addresses: list[Address] = []
         self._listeners: list[socket.socket] = []  # asyncio's own, once more
 
-    def adopt(self, session: SessionSettings) -> None:
+    def adopt(self, session: SessionSettings, limits: Limits = DEFAULT_LIMITS) -> None:
         """Let these limits hold for whoever connects from now on; nothing else of the settings."""
         self._clients.adopt(session)
+        self._crowd.most, self._crowd.most_each = limits.newcomers, limits.newcomers_per_address
 
     @property
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._clients)
+
+    @property
+    def newcomers(self) -> int:
+        """How many connections have not begun a session."""
+        return len(self._crowd)
 
     @property
     def unsent(self) -> int:
@@ -196,7 +215,9 @@ class FrontDoor:
                 backlog=_AT_ONCE,
                 reuse_port=self._shared or None,
                 logger=library_logger(),
-                create_connection=partial(ClientSocket, respond=self._respond),  # type: ignore[arg-type]
+                create_connection=partial(  # type: ignore[arg-type]
+                    ClientSocket, respond=self._respond, on_arrival=self._arrived, on_leaving=self._crowd.left
+                ),
             )
         except OSError as exc:
             raise CannotListen(f"cannot listen on {settings.host}:{port}: {reason(exc)}") from exc
@@ -218,7 +239,21 @@ class FrontDoor:
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
         assert client.accepted is not None
-        await self._clients.serve(client, client.session_id, client.accepted.codec, client.caller)
+        await self._clients.serve(
+            client,
+            client.session_id,
+            client.accepted.codec,
+            client.caller,
+            on_begin=partial(self._crowd.left, client),
+        )
+
+    def _arrived(self, client: ClientSocket) -> None:
+        """Somebody has connected; if that is one too many, the oldest of those who have begun nothing has to go."""
+        network = self._admission.newcomer(client.address)
+        one = self._crowd.arrived(client, network, client.loop.time(), is_full=is_scarce(client.descriptor))
+        if one is not None:
+            self._on_refused(CROWD)
+            one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))
 
     async def _watch(self) -> None:
         """Look at the connections and the listeners now and then."""
@@ -277,12 +312,12 @@ class FrontDoor:
     def _accept(self, connect: Connect, client: ClientSocket, request: Request) -> Response | None:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers.raw_items()]
         asked = plain_http.request(request.path, headers)
-        caller = self._admission.admit(asked, client.address)
+        client.session_id = _session_id(request.path) or str(uuid.uuid4())
+        caller = self._admission.admit(asked, client.address, client.session_id)
         if isinstance(caller, Refused):
             self._turned_away(caller)
             if not caller.is_told_inside(asked):
-                return client.respond(caller.status, f"{caller.error.detail}\n")
-        client.session_id = _session_id(request.path) or str(uuid.uuid4())
+                return _plain(caller.answer())
         accepted = connect(asked, client.session_id)
         if isinstance(accepted, Answer):
             self._on_refused("handshake")
@@ -304,7 +339,7 @@ class FrontDoor:
         caller = self._admission.admit(request, address)
         if isinstance(caller, Refused):
             self._turned_away(caller)
-            return Answer(caller.status, msgspec.json.encode({"detail": caller.error.detail}))
+            return caller.answer()
         return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:

@@ -41,6 +41,7 @@ from actors.speech.reports import (
 from supervisor.breaker import BreakerState
 from supervisor.names import static_path
 from supervisor.reports import BudgetSpent, ChildRestarting, ErrorEscalated, Event, GaveUp
+from transport.limits.gate import REASONS
 from transport.observers import Observer
 from transport.version import version
 
@@ -50,6 +51,7 @@ RECOVERIES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 ABSENCES = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 REJECTED = "rejected"  # the outcome of a session whose client asked for what it cannot have
+REFUSALS = ("path", "plain_http", "handshake", "origin")  # of requests, besides what the limits refuse
 EXEMPLAR = 100  # characters of a session's id: an exemplar has 128, its name included
 COMMITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
@@ -63,6 +65,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         audio: seconds of audio that were received, by session.
         depth: messages in the fullest mailbox of a session.
         unsent: bytes in the fullest write buffer of a connection.
+        newcomers: connections that have not begun a session.
+        loop_lag: seconds that the event loop is late, on average; loop_is_late: so that nobody new is let in.
     """
 
     connected: int
@@ -72,6 +76,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     unsent: int
     pool: PoolState
+    newcomers: int = 0
+    loop_lag: float = 0.0
+    loop_is_late: bool = False
 
 
 class Metrics(Observer):
@@ -131,6 +138,9 @@ class Metrics(Observer):
         self._slow = counter("slow_consumer", "Clients that were ended because they read too slowly.")
         self._unsent = gauge("send_buffer_bytes_max", "Bytes in the fullest write buffer of a connection.")
         self._refused = counter("handshake_rejected", "Requests that were refused before a session.", "reason")
+        self._newcomers = gauge("connections_without_session", "Connections that have not begun a session.")
+        self._late_by = gauge("admission_loop_lag_seconds", "How late the event loop is, over the last second.")
+        self._is_late = gauge("admission_loop_is_late", "1: new sessions are refused because of that.")
         self._reloaded = gauge("config_last_reload_successful", "0: the settings of the last reload were not usable.")
         self._reloaded.set(1)
         gauge("build_info", "Which voxtree this is.", "version").labels(version()).set(1)
@@ -146,6 +156,8 @@ class Metrics(Observer):
         for error in (JournalUnavailable, JournalFull, JournalDamaged):
             self._commit_errors.labels(error.entry.code)
         self._commits.labels(self._store)
+        for reason in (*REFUSALS, *REASONS):
+            self._refused.labels(reason)
 
     # ---- events
 
@@ -234,6 +246,9 @@ class Metrics(Observer):
         self._connections.set(sample.connections)
         self._depth.set(sample.depth)
         self._unsent.set(sample.unsent)
+        self._newcomers.set(sample.newcomers)
+        self._late_by.set(sample.loop_lag)
+        self._is_late.set(sample.loop_is_late)
         for session, seconds in sample.audio.items():
             self._received.inc(max(0.0, seconds - self._audio.get(session, 0.0)))
         self._audio = dict(sample.audio)

@@ -27,7 +27,7 @@ class Observer:
         """Something happened to the journal."""
 
     def refused(self, reason: str) -> None:
-        """A request was refused before there was a session: `path`, `plain_http` or `origin`."""
+        """A request was refused before there was a session: `path`, `plain_http`, `origin`, …"""
 
     def reloaded(self, ok: bool) -> None:
         """The settings were read again, and could be used or not."""

@@ -12,14 +12,15 @@ from actors.speech.errors import NotReloaded
 from transport.app import App
 from transport.layers import SettingsError
 from transport.logs import configure
-from transport.settings import Settings
+from transport.settings import Limits, Settings
 
 logger = logging.getLogger("voxtree.settings")
 
 # What is used at once, besides the backends: limits and origins by whoever connects from then on.
 LIVE = {
-    "server": ("origins",),
+    "server": ("origins", "trusted_proxies", "proxy_header"),
     "session": ("max_sessions", "idle_timeout", "max_chunk_bytes", "resume_window", "gather"),
+    "limits": Limits.__struct_fields__,
     "log": ("level", "format"),
 }
 

@@ -25,6 +25,7 @@ __all__ = [
     "Embedded",
     "Inject",
     "Journal",
+    "Limits",
     "Loaded",
     "Log",
     "Server",
@@ -44,6 +45,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Rate = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
 Bytes = Annotated[int, msgspec.Meta(ge=320, le=4 * 1024 * 1024)]  # from 10 ms at 16 kHz to what is ever read
 
 
@@ -54,6 +56,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         host: address to listen on; 0.0.0.0 or :: for every interface.
         port: 0 lets the system pick one.
         origins: web pages that may connect besides this server's own (`https://app.example.com`).
+        trusted_proxies: networks (`10.0.0.0/8`) of proxies before this server, which are believed where clients are.
+        proxy_header: in which they say so. The other one is not read: whoever calls them could have written it.
         page: whether browsers find a page to speak to at `/`, and the client that it uses at `/client.js`.
         shutdown_timeout: seconds that running sessions get to end when the server stops.
         workers: processes that share the port; None: one for each core that this process may use. They share the
@@ -65,10 +69,19 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     host: Text = "127.0.0.1"
     port: Port = 8600
     origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Text, ...] = ()
+    proxy_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     page: bool = True
     shutdown_timeout: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 10.0
     workers: Annotated[int, msgspec.Meta(ge=1, le=256)] | None = None
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
+
+    def __post_init__(self) -> None:
+        for network in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"trusted_proxies: {error}") from error
 
 
 Dialect = Literal["riva", "openai", "deepgram", "vosk"]
@@ -114,6 +127,42 @@ class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     spool_dir: Text | None = None
     resume_window: Seconds = 60.0
     gather: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.1
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one caller may take, and what the server takes on. A process of its own counts for itself.
+
+    An address is one of IPv4, or a /64 of IPv6. Behind a proxy that is not in `server.trusted_proxies` all clients have
+    its address, and many people may share one. None: no limit.
+
+    Attributes:
+        connections: clients that are connected; None: as many as there are file descriptors for.
+        newcomers: connections that have not begun a session. Past it the oldest of them has to go.
+        newcomers_per_address: the same for one address.
+        loop_lag: seconds by which the event loop may be late, on average over a second; past it no new sessions are let
+            in, until it is half of that.
+        sessions_per_user: at the same time, those that wait for their client included.
+        sessions_per_address: the same for one address.
+        handshakes_per_user: a second.
+        handshakes_per_address: a second.
+        handshake_burst: so many at once.
+        audio_per_user: seconds of audio a second in all its sessions: 1 for each that speaks. What comes faster waits.
+        audio_per_address: the same for one address.
+        audio_credit: seconds of audio that may come at once, as when a client comes back and has kept some.
+    """
+
+    connections: Count | None = None
+    newcomers: Count | None = 4096
+    newcomers_per_address: Count | None = 1024
+    loop_lag: Seconds | None = 0.1
+    sessions_per_user: Count | None = None
+    sessions_per_address: Count | None = None
+    handshakes_per_user: Rate | None = None
+    handshakes_per_address: Rate | None = None
+    handshake_burst: Count = 100
+    audio_per_user: Rate | None = None
+    audio_per_address: Rate | None = None
+    audio_credit: Seconds = 120.0
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -326,6 +375,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: Server = Server()
     dialects: Dialects = Dialects()
     session: Session = Session()
+    limits: Limits = Limits()
     journal: Journal = Journal()
     backends: tuple[Endpoint, ...] = ()
     embedded: Embedded = Embedded()

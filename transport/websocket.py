@@ -28,10 +28,11 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, Event
 from websockets.server import ServerProtocol
 
-from actors.speech.errors import ChunkTooLarge, InvalidMessage, SpeechError
+from actors.speech.errors import ChunkTooLarge, InvalidMessage, ServerBusy, SpeechError
 from transport import plain_http
 from transport.admission import NOBODY, Caller, Refused
 from transport.holding import Holding
+from transport.limits.gate import CROWD
 from transport.plain_http import RequestReader, RequestRefused
 from transport.wire.port import Accepted, Answer, Request
 
@@ -78,6 +79,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
 
     Args:
         respond: has the answer to a POST, from an address.
+        on_arrival: called when it has connected. Whoever has to go for it is told by `make_way`.
+        on_leaving: called when it is gone.
 
     Attributes:
         accepted: how its client is spoken to, session_id: for which session, and caller: who it is, or why it may
@@ -88,7 +91,14 @@ class ClientSocket(SafeToAbort, ServerConnection):
     """
 
     def __init__(
-        self, protocol: ServerProtocol, server: Server, *, respond: Callable[[Request, str], Answer], **options: Any
+        self,
+        protocol: ServerProtocol,
+        server: Server,
+        *,
+        respond: Callable[[Request, str], Answer],
+        on_arrival: Callable[[ClientSocket], None] = lambda client: None,
+        on_leaving: Callable[[ClientSocket], None] = lambda client: None,
+        **options: Any,
     ) -> None:
         super().__init__(protocol, server, **options)
         self.accepted: Accepted | None = None
@@ -96,6 +106,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self.caller: Caller | Refused = NOBODY
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
         self._respond = respond
+        self._on_arrival = on_arrival
+        self._on_leaving = on_leaving
         self._reader: RequestReader | None = None  # of a POST
         self._told_to_go_ahead = False
         self._answered = False  # the POST, whether it was good or not
@@ -181,6 +193,25 @@ class ClientSocket(SafeToAbort, ServerConnection):
             transport.max_size = _READ_BYTES
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         super().connection_made(transport)
+        self._on_arrival(self)
+
+    def make_way(self, error: ServerBusy) -> None:
+        """Go, since there are too many: with the words of its protocol, if it has one already."""
+        if self.explain is not None and self.protocol.state is OPEN:
+            for text in self.explain(error):
+                self.protocol.send_text(text.encode())
+            self.protocol.send_close(CloseCode.TRY_AGAIN_LATER)
+            for data in self.protocol.data_to_send():
+                self.transport.write(data)
+        elif not self._answered:
+            self._answer(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, error, CROWD).answer())
+        self.transport.close()  # its file descriptor is needed, so what it still sends is not waited for
+
+    @property
+    def descriptor(self) -> int:
+        """The number of its file descriptor; -1: it has none any more."""
+        sock = self.transport.get_extra_info("socket")
+        return -1 if sock is None else int(sock.fileno())
 
     def data_received(self, data: bytes) -> None:
         """The client's next bytes."""
@@ -219,6 +250,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
             self._hold_timer.cancel()
         super().connection_lost(exc)
         self._stuck_since = None
+        self._on_leaving(self)
 
     def _release(self) -> None:
         for event in self._holding.release():

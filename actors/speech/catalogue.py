@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from enum import Enum
+from http import HTTPStatus
 from types import MappingProxyType
 
 import msgspec
@@ -94,7 +95,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def http(self) -> int:
         """The status of a plain HTTP answer that says so."""
-        return _HTTP.get(self.close, 500)
+        is_callers_limit = self.fault is Fault.QUOTA and self.action is Action.RETRY
+        return HTTPStatus.TOO_MANY_REQUESTS if is_callers_limit else _HTTP.get(self.close, 500)
 
     @property
     def alert(self) -> Alert:
@@ -150,7 +152,8 @@ _ROWS = (
     _entry(
         "CONN_005", "CONN_SERVER_BUSY", _WARNING, Fault.US,
         "The service is busy. Please try again shortly.", Retry.NONE, Action.RETRY, 1013,
-        "All `session.max_sessions` sessions are taken, so this one was refused before it began.",
+        "There is no room: all sessions or backend streams are taken, or the event loop is late; `detail` says which. "
+        "So this one was refused before it began, and told when to come back.",
         "Add capacity, or raise `session.max_sessions` if CPU and backend streams allow it.",
     ),
     _entry(
@@ -183,6 +186,13 @@ _ROWS = (
         "This session goes on in another connection.", Retry.KEEP_FOR_RESUME, Action.NONE, 4409,
         "Another connection has resumed the session, here or at another server; this one is closed, or came too late.",
         "Nothing: clients that lost their connection come back this way before the server has noticed.",
+    ),
+    _entry(
+        "CONN_012", "CONN_TOO_MANY", _WARNING, Fault.QUOTA,
+        "There are too many connections from you. Please try again shortly.", Retry.NONE, Action.RETRY, 1013,
+        "One user, or one address, holds as many sessions as `[limits]` allow it, or connects more often.",
+        "Nothing, if it is one that should be held back. If many people share an address, raise its limits, or name "
+        "the proxy before them in `server.trusted_proxies`.",
     ),
     _entry(
         "RIVA_001", "RIVA_CONNECTION_FAILED", _CRITICAL, Fault.BACKEND,

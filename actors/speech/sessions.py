@@ -63,6 +63,7 @@ class Sessions:
         window: seconds that a session waits for a client that was lost.
         actor: makes the actor of a session, for each of its lives.
         cache: remembers what was said in finals, and is asked while no backend is left; None: nobody.
+        retry_after: seconds after which a refused client may find a place.
         listener: told what happens to sessions; called synchronously, so it must be quick, and must not raise.
     """
 
@@ -79,6 +80,7 @@ class Sessions:
         window: float = 60.0,
         actor: Callable[[SessionRecord, Keeping], SessionActor] = SessionActor,
         cache: Ref[CacheMessage] | None = None,
+        retry_after: Callable[[], float] = lambda: BUSY_RETRY,
         listener: Listener = lambda report: None,
     ) -> None:
         self._supervisor = supervisor
@@ -91,6 +93,7 @@ class Sessions:
         self._spool_dir = spool_dir
         self._window = window
         self._cache = cache
+        self._retry_after = retry_after
         self._report = listener
         self._live: dict[str, Session] = {}
         self._turns: dict[str, _Turns] = {}
@@ -106,8 +109,12 @@ class Sessions:
 
     @property
     def limit(self) -> int:
-        """How many may live now."""
-        return self._pool.capacity if self._max_sessions is None else self._max_sessions
+        """How many may live now: as many as there are streams for, so that none waits for one, and as many as set.
+
+        While no backend works at all, a number that was set counts alone: sessions then hold their audio and wait.
+        """
+        streams = self._pool.capacity
+        return min(self._max_sessions or streams, streams or self._max_sessions or 0)
 
     def live(self) -> tuple[Session, ...]:
         """Those there are now."""
@@ -294,7 +301,7 @@ class Sessions:
         if session_id not in self._live and not self.ready():
             limit = self.limit
             why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
-            raise ServerBusy(why, retry_after=BUSY_RETRY)
+            raise ServerBusy(why, retry_after=self._retry_after())
         self._arriving.add(session_id)
         try:
             yield

@@ -306,7 +306,8 @@ async def test_it_can_be_mounted_in_many_ways(ws: str, mount: Any, base: str) ->
 async def refusal(url: str, **options: Any) -> tuple[int, bytes]:
     with pytest.raises(InvalidStatus) as refused:
         await connect(url, **options)
-    return refused.value.response.status_code, bytes(refused.value.response.body or b"")[:78]
+    answer = json.loads(refused.value.response.body or b"")
+    return refused.value.response.status_code, answer["detail"][:78].encode()
 
 
 def test_the_page_shows_the_example() -> None:

@@ -447,7 +447,7 @@ async def test_a_backend_that_breaks_every_stream_at_once_ends_in_a_plain_error(
 
 async def test_many_sessions_at_once_are_kept_apart() -> None:
     heard: dict[int, str] = {}
-    async with running(FakeBackend(room=10)) as sessions:
+    async with running(FakeBackend(room=30)) as sessions:
 
         async def one(number: int) -> None:
             session = await sessions.open(f"s{number}", CONFIG)

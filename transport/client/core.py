@@ -12,7 +12,7 @@ from transport.client import events
 from transport.client.backoff import full_jitter
 from transport.client.commands import Command, Connect, Deliver, Finish, HangUp
 from transport.client.errors import CannotConnect, SessionFailed, connection_lost, failure, resume_failed
-from transport.client.events import Done, Final, Gap, Reconnecting
+from transport.client.events import Done, Final, Gap, Problem, Reconnecting
 from transport.client.track import Track
 from transport.wire.voxtree_v1_schema import (
     AckMessage,
@@ -139,11 +139,29 @@ class ClientCore:
             resume = ResumeRequest(token=self._token, seq=self._seq, end=self._end, oldest=self._track.start)
         self._outgoing.append(StartMessage(self._config, resume))
 
-    def unreachable(self, reason: str, now: float, *, for_good: bool = False) -> Iterable[Command]:
-        """A connection could not be opened. `for_good`: another attempt would end the same."""
+    def unreachable(
+        self,
+        reason: str,
+        now: float,
+        *,
+        for_good: bool = False,
+        problem: Problem | None = None,
+        retry_after: float | None = None,
+    ) -> Iterable[Command]:
+        """A connection could not be opened.
+
+        Args:
+            for_good: another attempt would end the same.
+            problem: what the server said of it: of a first attempt the application hears that.
+            retry_after: seconds that the server, or a proxy, wants to be left alone for.
+        """
+        if problem is not None and (for_good or not self.session_id):
+            return self._finish(failure(problem))
         if for_good:
             return self._finish(CannotConnect(reason, action=Action.FIX_CONFIG.value))
-        return self._again(reason, now)
+        if problem is not None:
+            reason = f"{problem.message} [{problem.code}]"
+        return self._again(reason, now, retry_after)
 
     def lost(self, reason: str, now: float) -> Iterable[Command]:
         """The connection has ended."""

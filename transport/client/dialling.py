@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit, urlunsplit
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
+from transport.admission import RESUMES
+from transport.client.events import Problem
 from transport.websocket import SafeToAbort
 
 MAX_EVENT_BYTES = 1 << 20
@@ -17,11 +20,34 @@ _FOR_NOW = (408, 425, 429, *range(500, 600))  # HTTP statuses of proxies whose s
 
 
 class Unreachable(Exception):
-    """No connection could be opened. `for_good`: the answer was clear, and will stay the same."""
+    """No connection could be opened.
 
-    def __init__(self, message: str, *, for_good: bool) -> None:
+    Attributes:
+        for_good: the answer was clear, and will stay the same.
+        problem: what a voxtree server said of it; None: it was none, or had nothing to say.
+        retry_after: seconds after which another attempt makes sense, if anybody said so.
+    """
+
+    def __init__(
+        self, message: str, *, for_good: bool, problem: Problem | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.for_good = for_good
+        self.problem = problem
+        self.retry_after = retry_after
+
+
+class _Refusal(msgspec.Struct):
+    """The body of a voxtree server's answer that is no WebSocket."""
+
+    code: str
+    message: str
+    action: str
+    detail: str = ""
+    retry_after_ms: float | None = None
+
+
+_refusal = msgspec.json.Decoder(_Refusal).decode
 
 
 class _Connection(SafeToAbort, ClientConnection):
@@ -50,7 +76,7 @@ class Dialler:
             return await connect(
                 named(self._url, session_id),
                 additional_headers=self._headers,
-                subprotocols=[Subprotocol("voxtree.v1")],
+                subprotocols=[Subprotocol(each) for each in ("voxtree.v1", *((RESUMES,) if session_id else ()))],
                 compression=None,
                 max_size=MAX_EVENT_BYTES,
                 open_timeout=OPEN_SECONDS,
@@ -59,7 +85,8 @@ class Dialler:
             )
         except (OSError, TimeoutError, InvalidURI, InvalidProxy, InvalidHandshake) as error:
             text = f"no voxtree server answers at {self._url} ({error})"
-            raise Unreachable(text, for_good=_is_for_good(error)) from error
+            problem, retry_after = _told(error)
+            raise Unreachable(text, for_good=_is_for_good(error), problem=problem, retry_after=retry_after) from error
 
 
 def named(url: str, session_id: str) -> str:
@@ -70,6 +97,22 @@ def named(url: str, session_id: str) -> str:
     before, found, _ = parts.path.rpartition(_PATH)
     path = (before + found if found else parts.path.rstrip("/")) + f"/{session_id}"
     return urlunsplit(parts._replace(path=path))
+
+
+def _told(error: Exception) -> tuple[Problem | None, float | None]:
+    """What the answer says of why, and of when to come back: of a voxtree server, or of a proxy before it."""
+    if not isinstance(error, InvalidStatus):
+        return None, None
+    try:
+        refusal = _refusal(error.response.body or b"")
+    except msgspec.MsgspecError:
+        named = error.response.headers.get("Retry-After", "")
+        return None, float(named) if named.isdecimal() else None
+    after = None if refusal.retry_after_ms is None else refusal.retry_after_ms / 1000
+    problem = Problem(
+        code=refusal.code, message=refusal.message, action=refusal.action, detail=refusal.detail, retry_after=after
+    )
+    return problem, after
 
 
 def _is_for_good(error: Exception) -> bool:

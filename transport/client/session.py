@@ -166,7 +166,15 @@ class Session:
                     connection = await self._dialler.dial(self._core.session_id)
                 except Unreachable as error:
                     now = time.monotonic()
-                    self._obey(self._core.unreachable(str(error), now, for_good=error.for_good))
+                    self._obey(
+                        self._core.unreachable(
+                            str(error),
+                            now,
+                            for_good=error.for_good,
+                            problem=error.problem,
+                            retry_after=error.retry_after,
+                        )
+                    )
                     continue
                 await self._use(connection)
         except Exception as defect:

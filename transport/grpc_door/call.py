@@ -27,6 +27,7 @@ from transport.admission import Caller
 from transport.connection import SessionLink, Sessions
 from transport.grpc_door.requests import Requests, Step
 from transport.grpc_door.status import Status, status
+from transport.limits.accounts import Pace
 from transport.wire.intake import Open, Samples
 
 Tell = Callable[[SessionEvent], Awaitable[None]]
@@ -47,6 +48,7 @@ class Call:
     it once.
 
     Args:
+        pace: how fast its client may send; None: as fast as it likes.
         idle_timeout: seconds without a message, while one could be taken, after which the call ends.
         write_timeout: seconds that a client may leave a response unread.
     """
@@ -58,6 +60,7 @@ class Call:
         sessions: Sessions,
         errors: ErrorHandler,
         *,
+        pace: Pace | None = None,
         idle_timeout: float,
         write_timeout: float,
     ) -> None:
@@ -65,6 +68,8 @@ class Call:
         self._caller = caller
         self._sessions = sessions
         self._errors = errors
+        self._pace = pace
+        self._second = 0  # bytes that last for one, of what the session takes
         self._idle_timeout = idle_timeout
         self._write_timeout = write_timeout
         self._link: SessionLink | None = None
@@ -151,6 +156,8 @@ class Call:
             case Samples(pcm):
                 if not self._draining:
                     await self._session().audio(pcm)
+                    if self._pace is not None and (seconds := self._pace.spend(len(pcm) / self._second)):
+                        await anyio.sleep(seconds)
             case Finalize():
                 await self._session().finalize()
             case Stop():
@@ -160,6 +167,7 @@ class Call:
 
     async def _open(self, config: RecognitionConfig) -> SessionLink:
         """Begin the session. It ends with its call: a Riva client could not come back to it."""
+        self._second = 2 * config.sample_rate
         return await self._sessions.open(self.session_id, config, user=self._caller.user, resumable=False)
 
     def _session(self) -> SessionLink:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import anyio
 import grpc
@@ -37,6 +38,7 @@ class GrpcDoor:
         patience: of it, `reading`: seconds that a client may leave a response unread; the others are gRPC's.
         shutdown_timeout: seconds that calls get to end when it stops.
         shared: see `transport.front_door.FrontDoor`.
+        on_refused: told why a call was refused before there was a session.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class GrpcDoor:
         patience: Patience = DEFAULT_PATIENCE,
         shutdown_timeout: float = 10.0,
         shared: bool = False,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._host = host
         self._port = port
@@ -60,7 +63,9 @@ class GrpcDoor:
         self._patience = patience
         self._shutdown_timeout = shutdown_timeout
         self._shared = shared
-        self._servicer = RivaServicer(sessions, errors, models, limits, admission, write_timeout=patience.reading)
+        self._servicer = RivaServicer(
+            sessions, errors, models, limits, admission, write_timeout=patience.reading, on_refused=on_refused
+        )
 
     def adopt(self, limits: Limits) -> None:
         """Let these limits hold for calls from now on; `max_message_bytes` from the next start on."""
@@ -154,6 +159,7 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 30_000),  # and who is gone without a word is to be noticed, too
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.server_handshake_timeout_ms", 5_000),  # by default two minutes for who connects and says nothing
 )
 
 

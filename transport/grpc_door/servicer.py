@@ -21,6 +21,7 @@ from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
 from transport.grpc_door.responses import Responses, in_one
 from transport.grpc_door.status import Status
+from transport.limits.accounts import Pace
 from transport.riva.preflight import Model
 from transport.wire.port import Limits, Request
 
@@ -38,6 +39,7 @@ class RivaServicer:
     Args:
         models: what the backends have loaded.
         write_timeout: seconds that a client may leave a response unread.
+        on_refused: told why a call was refused before there was a session.
 
     Attributes:
         calls: those that run, and what runs them.
@@ -53,6 +55,7 @@ class RivaServicer:
         admission: Admission,
         *,
         write_timeout: float,
+        on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self.calls: dict[Call, asyncio.Task[Any] | None] = {}
         self.limits = limits
@@ -61,6 +64,7 @@ class RivaServicer:
         self._models = models
         self._admission = admission
         self._write_timeout = write_timeout
+        self._on_refused = on_refused
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -121,7 +125,7 @@ class RivaServicer:
         return in_one(said, requests.request_id)
 
     async def _config(self, message: bytes, context: Any) -> pb.RivaSpeechRecognitionConfigResponse:
-        caller = self._admission.admit(_asked(context), _address(context))
+        caller = self._admission.admit(_asked(context), _address(context), for_session=False)
         if isinstance(caller, Refused):
             await _abort(context, refusal(caller.error, self._errors))
         try:
@@ -160,22 +164,24 @@ class RivaServicer:
         if self._draining:
             return refusal(GoingAway(), self._errors)
         asked = _asked(context)
-        caller = self._admission.admit(asked, _address(context))
-        if isinstance(caller, Refused):
-            return refusal(caller.error, self._errors)
         session_id = asked.header(NAME) or str(uuid.uuid4())
+        caller = self._admission.admit(asked, _address(context), session_id)
+        if isinstance(caller, Refused):
+            self._on_refused(caller.reason)
+            return refusal(caller.error, self._errors)
         if not is_session_id(session_id):
             return refusal(InvalidMessage(f"{NAME}: 1 to 128 of A-Z a-z 0-9 . _ ~ -"), self._errors)
-        with self._call(session_id, caller) as call:
+        with self._admission.present(caller, session_id) as pace, self._call(session_id, caller, pace) as call:
             return await call.run(messages, requests, tell)
 
     @contextmanager
-    def _call(self, session_id: str, caller: Caller) -> Iterator[Call]:
+    def _call(self, session_id: str, caller: Caller, pace: Pace | None) -> Iterator[Call]:
         call = Call(
             session_id,
             caller,
             self._sessions,
             self._errors,
+            pace=pace,
             idle_timeout=self.limits.idle_timeout,
             write_timeout=self._write_timeout,
         )

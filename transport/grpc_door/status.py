@@ -32,6 +32,7 @@ _BY_CODE: Mapping[str, StatusCode] = MappingProxyType(  # where gRPC has a statu
         "CONN_007": StatusCode.RESOURCE_EXHAUSTED,
         "CONN_009": StatusCode.ALREADY_EXISTS,
         "CONN_010": StatusCode.ABORTED,
+        "CONN_012": StatusCode.RESOURCE_EXHAUSTED,
         "RIVA_003": StatusCode.RESOURCE_EXHAUSTED,
     }
 )

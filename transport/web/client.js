@@ -53,6 +53,7 @@ const CATALOGUE = {
   CONN_008: ["Your session could not be resumed. What you have stays valid; please start a new one.", "new_session", 4404],
   CONN_009: ["This session is already open elsewhere.", "new_session", 4409],
   CONN_010: ["This session goes on in another connection.", "none", 4409],
+  CONN_012: ["There are too many connections from you. Please try again shortly.", "retry", 1013],
   RIVA_001: ["Service temporarily unavailable", "none", 1013],
   RIVA_002: ["Language not supported", "fix_config", 4404],
   RIVA_003: ["Service capacity reached. Please try again later.", "none", 1013],
@@ -768,6 +769,7 @@ export class VoxtreeSession {
     const core = this._core;
     if (core === null || core.state !== "connecting" || this._socket !== null) return;
     const protocols = ["voxtree.v1"];
+    if (core.sessionId) protocols.push("voxtree.resumes"); // a busy server then lets us in before new ones
     if (this._options.getToken) {
       try {
         const token = await this._options.getToken({ refresh: core.refresh });

@@ -30,7 +30,17 @@ async def test_the_state_shows_the_tree_the_sessions_and_the_backends() -> None:
         assert seen["tree"]["voxtree"]["strategy"] == "one_for_one"
         assert {path for path in seen["tree"] if path.count("/") == 1} == {
             f"voxtree/{name}"
-            for name in ("watchdog", "admin", "errors", "metrics", "journal", "backends", "sessions", "front door")
+            for name in (
+                "watchdog",
+                "load",
+                "admin",
+                "errors",
+                "metrics",
+                "journal",
+                "backends",
+                "sessions",
+                "front door",
+            )
         }
         row = seen["sessions"]["call-1"]
         assert (row["state"], row["connected"], row["backend"], row["limit"]) == ("streaming", True, "riva-a", 20)

@@ -355,3 +355,17 @@ def test_a_session_that_cannot_be_resumed_lasts_as_long_as_its_connection() -> N
     list(core.received(ready(token=""), 0.0))
     assert list(core.tick(1000.0)) == []
     assert isinstance(failure(core.lost("gone", 1000.0)), ConnectionLost)
+
+
+def test_a_refused_handshake_is_told_in_the_server_s_words_at_first_and_waited_out_later() -> None:
+    busy = Problem(code="CONN_005", message="The service is busy.", action="retry", detail="full", retry_after=5.0)
+    refused = failure(client().unreachable("HTTP 503", 0.0, problem=busy, retry_after=5.0))
+    assert (str(refused), refused.code, refused.retry_after) == (
+        "The service is busy. (full) [CONN_005]",
+        "CONN_005",
+        5.0,
+    )
+    core = opened()
+    list(core.lost("gone", 0.0))
+    assert list(core.unreachable("HTTP 503", 1.0, problem=busy, retry_after=5.0))[-1] == Connect(5.0)
+    assert list(core.unreachable("HTTP 503", 6.0, retry_after=3.0))[-1] == Connect(3.0)
