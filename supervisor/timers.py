@@ -40,11 +40,12 @@ class Timers:
 
     Attributes:
         stopped: whether there will be no more calls.
+        now: the clock.
     """
 
     def __init__(self, now: Callable[[], float] = anyio.current_time) -> None:
         self.stopped = False
-        self._now = now
+        self.now = now
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
         self._changed = anyio.Event()
@@ -55,7 +56,7 @@ class Timers:
         self, seconds: float, callback: Callable[[], None], on_orphaned: Callable[[], None] | None = None
     ) -> Timer:
         """Call `callback` in `seconds`; or `on_orphaned`, if the tree ends before that and this is not cancelled."""
-        timer = Timer(self, self._now() + seconds, callback, on_orphaned)
+        timer = Timer(self, self.now() + seconds, callback, on_orphaned)
         heapq.heappush(self._heap, (timer.when, next(self._order), timer))
         if timer.when < self._wakes_at:
             self._changed.set()
@@ -90,7 +91,7 @@ class Timers:
         while self._heap:
             when, _, timer = self._heap[0]
             callback = timer.callback
-            if callback is not None and when > self._now():
+            if callback is not None and when > self.now():
                 return when
             heapq.heappop(self._heap)
             if callback is None:

@@ -158,6 +158,19 @@ class ClientSocket(SafeToAbort, ServerConnection):
         frames = self.recv_messages.frames.queue
         return bool(frames) and frames[0].fin and frames[0].opcode is Opcode.BINARY
 
+    async def send(self, message: str) -> None:  # type: ignore[override]
+        """As the library's own, without what that does for messages in pieces: a third of what it takes.
+
+        Raises:
+            ConnectionClosed: the message was not sent.
+        """
+        if self.protocol.state is not OPEN or self.transport.is_closing():
+            await super().send(message)
+            return
+        self.protocol.send_text(message.encode())
+        self.send_data()
+        await self.drain()
+
     @property
     def closed_by_both(self) -> bool:
         """The client has answered our close: it has read everything before."""

@@ -18,7 +18,6 @@ from actors.speech.messages import Heard, SessionMessage, StreamDrained
 from actors.speech.pool import Lease
 from actors.speech.ports import RecognitionStream
 from actors.speech.record import SessionRecord
-from supervisor.clock import clock
 from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message, at most, to a backend that takes any piece at once
@@ -69,7 +68,7 @@ class Listening:
         on_move: Callable[[Listening], None],
         waits_until: int = 0,
     ) -> None:
-        self._now = clock()
+        self._now = timers.now
         now = self._now()
         self.retired = False
         self.outcome: Outcome | None = None  # while it runs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import assert_never
 
@@ -31,7 +31,6 @@ from actors.speech.session_commands import (
     Write,
 )
 from actors.speech.session_core import SessionCore
-from supervisor.clock import clock
 
 SaidOnce = Audio | Finalize | Stop | Drain | AudienceMessage  # the recogniser's words are heard again, by the next one
 CATCH_UP = 4  # times real time that a client may send what it has kept: a thousand that come back are no flood
@@ -45,12 +44,13 @@ class SessionActor(Actor[SessionMessage]):
     """
 
     def __init__(self, record: SessionRecord, keeping: Keeping) -> None:
+        self._now: Callable[[], float]  # from its start on
         self._record = record
         self._keeping = keeping
         self._core = SessionCore(record)
-        self._now = clock()
 
     async def started(self) -> None:
+        self._now = self.incarnation.timers.now
         self._begin(self._now())
 
     @handler

@@ -44,9 +44,10 @@ def response(number: int) -> bytes:
     end = number * 100 - 50  # ms
     best = pb.SpeechRecognitionAlternative(transcript=ANSWER.format(number))
     if is_final:
-        best.words.extend(
-            [pb.WordInfo(word=word, start_time=end - 100, end_time=end) for word in best.transcript.split()]
-        )
+        said, count = best.transcript.split()
+        began = (number - FINAL_EVERY) * 100
+        best.words.append(pb.WordInfo(word=said, start_time=began, end_time=end - 100))
+        best.words.append(pb.WordInfo(word=count, start_time=end - 100, end_time=end))
     result = pb.StreamingRecognitionResult(
         alternatives=[best], is_final=is_final, stability=1.0 if is_final else 0.1, audio_processed=number / 10
     )
