@@ -164,22 +164,21 @@ async def _built(stage: Stage, stack: AsyncExitStack, make: type[Balancer], sett
     riva = await stack.enter_async_context(RivaProcess(Plan(), host=network.ours))
     secret = stage.folder / "token"
     secret.write_text(TOKEN)
-    voxtrees = {}
-    for server in SERVERS:
-        voxtrees[server] = await stage.voxtree(
-            backend("primary", riva.port, address=riva.address),
-            settings={
-                "server.host": "0.0.0.0",
-                "server.port": SERVING,
-                "admin.host": "0.0.0.0",
-                "admin.port": ADMIN,
-                "admin.token_file": str(secret),
-                "journal.store": "postgres",
-                "journal.dsn": postgres.dsn_from_afar("postgres"),
-                **settings,
-            },
-            inside=network.inside(server),
-        )
+    common = {
+        "server.host": "0.0.0.0",
+        "server.port": SERVING,
+        "admin.host": "0.0.0.0",
+        "admin.port": ADMIN,
+        "admin.token_file": str(secret),
+        "journal.store": "postgres",
+        "journal.dsn": postgres.dsn_from_afar("postgres"),
+        **settings,
+    }
+    recogniser = backend("primary", riva.port, address=riva.address)
+    started = await asyncio.gather(
+        *(stage.voxtree(recogniser, settings=common, inside=network.inside(server)) for server in SERVERS)
+    )
+    voxtrees = dict(zip(SERVERS, started, strict=True))
     balancer = make(network, stage.folder)
     await stack.enter_async_context(balancer.running())
     url = f"ws://{network.address('balancer')}/transcribe"
