@@ -18,6 +18,7 @@ SCENARIOS = {
     "mttr": "how long words stay away when a backend fails, beside an ordinary handler on the same faults",
     "storm": "many sessions cut at once: how soon all are back, and what that costs the server",
     "workers": "sessions that one worker carries in real time, and two do, each with the same part of a core",
+    "plan": "no measure but arithmetic: what so many sessions take, and a storm of them when a zone is lost, simulated",
     "soak": "mixed faults for half an hour: words lost and doubled, and whether memory, files or tasks grow",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
     "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +34,7 @@ class Process:
         arguments: what follows `python`.
         on_log: called with the time (`time.monotonic`) and each line of its standard error.
         environment: variables besides this process's own.
+        inside: put before the command, as for another network namespace; it becomes the command, and keeps its id.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Process:
         *arguments: str,
         on_log: Callable[[float, str], None] = lambda at, line: None,
         environment: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> None:
         self._arguments = arguments
+        self._inside = inside
         self._on_log = on_log
         self._environment = environment or {}
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
@@ -53,6 +56,7 @@ class Process:
 
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
+            *self._inside,
             sys.executable,
             *self._arguments,
             stdin=subprocess.PIPE,

@@ -39,9 +39,11 @@ class Voxtree:
         log: what it has logged.
     """
 
-    def __init__(self, *arguments: str, module: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, module: str, environment: Mapping[str, str], inside: Sequence[str] = ()
+    ) -> None:
         self.log: list[LogLine] = []
-        self.process = Process("-m", module, *arguments, on_log=self._note, environment=environment)
+        self.process = Process("-m", module, *arguments, on_log=self._note, environment=environment, inside=inside)
         self.url = self.console = ""
 
     async def __aenter__(self) -> Self:

@@ -112,13 +112,14 @@ class Stage:
         workers: int = 1,
         module: str = COMMAND_LINE,
         environment: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> Voxtree:
         """A server with these backends, of which the first is the primary one if nothing else is said.
 
         Args:
             settings: further ones by path: `{"session.log_seconds": 20}`.
             workers: processes that it serves with.
-            module: what runs it.
+            module: what runs it; `inside`: see `Process`.
         """
         self.tell("starting voxtree")
         path = self.folder / f"voxtree-{next(_numbers)}.toml"
@@ -126,7 +127,7 @@ class Stage:
         path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions))
         command = ["serve"] if module == COMMAND_LINE else []
         arguments = [*command, "--config", str(path), "--workers", str(workers)]
-        voxtree = Voxtree(*arguments, module=module, environment=environment or {})
+        voxtree = Voxtree(*arguments, module=module, environment=environment or {}, inside=inside)
         return await self._stack.enter_async_context(voxtree)
 
     async def naive(self, *ports: int) -> str:

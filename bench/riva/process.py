@@ -27,14 +27,22 @@ class RivaProcess:
     It ends with this process at the latest, even if this one is killed.
 
     Args:
-        port: 0: any free one.
+        host, port: where it listens; 0: at any free port.
         tls: the files of a key and its certificate, PEM.
 
     Attributes:
         port: where it listens, the same one in each of its lives.
     """
 
-    def __init__(self, plan: Plan | None = None, *, port: int = 0, tls: tuple[Path, Path] | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        tls: tuple[Path, Path] | None = None,
+    ) -> None:
+        self.host = host
         self.port = port
         self._tls = tls
         self._plan = plan or Plan()
@@ -43,7 +51,7 @@ class RivaProcess:
     @property
     def address(self) -> str:
         """As clients write it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def pid(self) -> int:
@@ -75,8 +83,8 @@ class RivaProcess:
         if self._tls is not None:
             files += ["--key", self._tls[0], "--certificate", self._tls[1]]
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bench", "riva", "--exit-with-parent", "--port", str(self.port), *files,
-            cwd=ROOT, stdin=PIPE, stdout=PIPE,
+            sys.executable, "-m", "bench", "riva", "--exit-with-parent", "--host", self.host, "--port", str(self.port),
+            *files, cwd=ROOT, stdin=PIPE, stdout=PIPE,
             env={"GRPC_VERBOSITY": "ERROR", **os.environ},  # a frozen one tells of each ping it missed
             start_new_session=True,  # Ctrl-C is for whoever measures, who then ends it
         )  # fmt: skip

@@ -12,6 +12,7 @@ from bench.faults.rows import (
     backends,
     clients,
     environment,
+    hosts,
     inside,
     load,
     reconnects,
@@ -22,6 +23,7 @@ from bench.faults.rows import (
     workers,
 )
 from bench.faults.stage import Stage
+from bench.hosts import Nginx
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
 
@@ -83,6 +85,11 @@ CASES = (
     Case("20b", "worker killed (SIGKILL)", workers.killed),
     Case("21a", "server told to stop (SIGTERM), started again", restarts.stopped),
     Case("21b", "workers replaced one after the other (SIGUSR2)", workers.replaced),
+    Case("22a", "host lost: its cable is pulled", hosts.lost, recovery=hosts.LOST),
+    Case("22b", "both hosts restarted, one after the other", hosts.restarted),
+    Case("22c", "the same, behind nginx", partial(hosts.restarted, balancer=Nginx)),
+    Case("22d", "host cut off from the journal and deposed", hosts.deposed),
+    Case("22e", "host cut off from its clients only", hosts.unreachable),
     Case("23a", "journal locked by another process for 5 s", store.locked),
     Case("23b", "journal cannot be written for 5 s", store.failing),
     Case("23c", "journal's disk full for 5 s", store.full),

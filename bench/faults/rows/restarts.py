@@ -13,7 +13,7 @@ from bench.faults.stage import Stage
 AFTER_KILL, AFTER_STOP = 2.5, 2.0  # seconds from when the port is back until a session is
 TO_STOP = 3.0  # seconds that sessions get to end
 DEATHS = 3
-ABNORMAL = "code 1006"  # the connection ended without a closing handshake
+ABNORMAL = "the connection was lost"  # what a client calls 1006: it ended without a closing handshake
 
 
 async def killed(stage: Stage) -> None:

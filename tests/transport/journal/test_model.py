@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from actors.speech.journal.memory import MemoryStore
 from actors.speech.journal.port import Operation, Outcome
+from bench.postgres import Postgres
 from tests.speech.journal.conformance import RETENTION
 from tests.speech.journal.operations import Side, batches, pauses
-from tests.transport.journal.conftest import Postgres
 from transport.journal.database import Database
 from transport.journal.postgres import PostgresDatabase
 from transport.journal.sqlite import SqliteDatabase

@@ -15,11 +15,11 @@ from actors.speech.errors import JournalUnavailable, ServerBusy
 from actors.speech.journal.journal import Journal
 from actors.speech.journal.port import Append, Claim, Claimed, Open, Opened, Outcome, Written
 from actors.speech.policies import SERVER_POLICIES
+from bench.postgres import Postgres
 from supervisor.reports import ErrorSurvived, Event
 from supervisor.testing import Recorder
 from supervisor.tree import Supervisor
 from tests.speech.journal.conformance import CONFIG, FIRST, SECOND, entries
-from tests.transport.journal.conftest import Postgres
 from transport.journal.database import ThreadedStore
 from transport.journal.postgres import PostgresDatabase
 from transport.journal.sqlite import SqliteDatabase

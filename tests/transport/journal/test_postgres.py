@@ -11,8 +11,8 @@ import pytest
 
 from actors.speech.errors import JournalDamaged, JournalFull, JournalUnavailable
 from actors.speech.journal.port import Append, Claim, Claimed, Durability, Open, Opened, Operation, Outcome, Written
+from bench.postgres import Postgres
 from tests.speech.journal.conformance import CONFIG, FIRST, RETENTION, SECOND, Conformance, entries
-from tests.transport.journal.conftest import Postgres
 from transport.journal.database import ThreadedStore
 from transport.journal.postgres import PostgresDatabase
 

@@ -1,0 +1,105 @@
+"""`plan`: how many servers, databases and Riva streams so many sessions take, and what happens when a zone is lost.
+
+Nothing is measured here: it is arithmetic, and a simulation of every client that comes back, with the pauses of the real one.
+The figures of one node and one database are options. Their defaults were measured on 2 virtual cores of an AMD EPYC, as
+docs/benchmarks.md says; put in your own, from `python -m bench storm` and `journal` on your machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import msgspec
+
+from bench.faults.command import positive
+from bench.planning import Away, Costs, Needs, Storm, needs, storm
+from bench.rounds import machine
+
+SESSIONS = (10_000, 100_000, 1_000_000)
+DEFAULTS: dict[str, tuple[float, str]] = {
+    "places": (200, "sessions at the same time that a node admits"),
+    "cores": (1, "of a node"),
+    "session-mib": (0.4, "memory of a session: 60 KiB, and audio that no final covers yet"),
+    "node-mib": (90, "memory of a node without sessions"),
+    "resumes": (280, "sessions that a node resumes in a second"),
+    "finals": (0.3, "finals of a session in a second"),
+    "writes": (7500, "operations that a PostgreSQL commits in a second"),
+    "claims": (2500, "sessions that it hands over in a second"),
+    "spare": (0.5, "part of its writes that is left free"),
+}
+NOTICED = (0.0, 3.5)  # seconds; a load balancer that checks each second has found out by then
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sessions", type=positive, nargs="+", default=SESSIONS, help="default: %(default)s")
+    parser.add_argument("--zones", type=positive, default=3, help="of which any one may be lost (default 3)")
+    for name, (value, what) in DEFAULTS.items():
+        parser.add_argument(f"--{name}", type=_above(0), default=value, help=f"{what} (default {value:g})")
+    parser.add_argument("--noticed", type=_above(-1), nargs=2, default=NOTICED, metavar="SECONDS",
+                        help="after which clients know of the loss, from and to (default 0 to 3.5)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=1, help="of the simulation (default 1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the plan; status 1 if in a storm somebody would not come back."""
+    costs = Costs(
+        places=int(args.places),
+        cores=int(args.cores),
+        **{name: getattr(args, name) for name in Costs.__struct_fields__ if name not in ("places", "cores")},
+    )
+    plans = [needs(sessions, args.zones, costs) for sessions in args.sessions]
+    print(_table(_NEEDS, plans))
+    storms = []
+    if args.zones > 1:
+        away = Away(noticed=tuple(args.noticed))
+        storms = [storm(sessions, args.zones, costs, away, args.seed) for sessions in args.sessions]
+        print(f"\none of {args.zones} zones is lost, with everybody on it\n{_table(_STORM, storms)}")
+    if args.json:
+        report = {"machine": machine(), "costs": costs, "needs": plans, "storms": storms}
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    return int(any(one.back < one.clients for one in storms))
+
+
+_NEEDS: dict[str, Callable[[Needs], str]] = {
+    "sessions": lambda need: f"{need.sessions:,}",
+    "nodes": lambda need: f"{need.nodes:,}",
+    "cores": lambda need: f"{need.cores:,}",
+    "GiB a node": lambda need: f"{need.node_gib:.2f}",
+    "Gbit/s": lambda need: f"{need.gbits:.1f}",
+    "Riva streams": lambda need: f"{need.riva_streams:,}",
+    "journal writes/s": lambda need: f"{need.writes:,.0f}",
+    "PostgreSQLs": lambda need: f"{need.databases:,}",
+}
+_STORM: dict[str, Callable[[Storm], str]] = {
+    "come back": lambda one: f"{one.back:,} of {one.clients:,}",
+    "half, s": lambda one: f"{one.half:.1f}",
+    "99 %": lambda one: f"{one.most:.1f}",
+    "all": lambda one: f"{one.all:.1f}",
+    "peak attempts/s": lambda one: f"{one.peak:,}",
+    "attempts": lambda one: f"{one.attempts:,}",
+    "given up": lambda one: f"{one.gave_up:,}",
+    "refused": lambda one: f"{one.refused:,}",
+    "words lost": lambda one: f"{one.words:,.0f}",
+}
+
+
+def _table(columns: dict[str, Callable[[msgspec.Struct], str]], rows: Iterable[msgspec.Struct]) -> str:
+    cells = [list(columns), *([show(row) for show in columns.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells)
+
+
+def _above(limit: float) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not limit < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"expected a number above {limit:g}, got {text!r}")
+        return value
+
+    return number

@@ -1,0 +1,241 @@
+"""How many servers so many sessions take, and what happens when a part of them is lost. Pure: no clock, no I/O.
+
+The storm is simulated client by client. Each notices, draws its pauses as the real client does, and takes its place in two
+queues: of its server's event loop, which takes up one connection after the other, and of the journal, which hands one
+session over after the other. Who waits for longer than the real client does gives up and begins again, and what was done
+for it in vain was done all the same: that is how storms feed themselves.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+from collections import Counter
+from enum import IntEnum, auto
+
+import msgspec
+
+from actors.speech.audience import RENEW_SECONDS
+from actors.speech.journal.journal import BUSY_RETRY, MOST_WAITING
+from transport.client.backoff import full_jitter
+from transport.client.core import DEAD_SECONDS, MARGIN_SECONDS
+from transport.client.dialling import OPEN_SECONDS
+
+KBITS = 2 * 16 * 16  # of 16-bit samples at 16 kHz in a second, from the client and on to Riva
+
+
+class Costs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node carries and what a database takes. The defaults of `python -m bench plan` say where they come from.
+
+    Attributes:
+        places: sessions at the same time that a node admits.
+        cores: of a node.
+        session_mib: memory of a session, its audio included; node_mib: of a node without any.
+        resumes: connections that a node takes up in a second, with all that resuming takes.
+        finals: of a session in a second.
+        writes: operations that a database commits in a second; claims: sessions that it hands over.
+        spare: part of a database's writes that is left free for storms and its own work.
+    """
+
+    places: int
+    cores: int
+    session_mib: float
+    node_mib: float
+    resumes: float
+    finals: float
+    writes: float
+    claims: float
+    spare: float
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What sessions take. `nodes` are so many that any one zone may be missing; each database has its own part of them."""
+
+    sessions: int
+    nodes: int
+    cores: int
+    node_gib: float
+    riva_streams: int
+    gbits: float
+    writes: float
+    databases: int
+
+
+class Storm(msgspec.Struct, frozen=True, kw_only=True):
+    """How those come back who were on the zone that was lost. Times are seconds since the loss.
+
+    Attributes:
+        clients: how many they are; back: how many had their session again.
+        half, most, all: when half of these, 99 % and all were back.
+        peak: most attempts in a second, at all nodes together.
+        attempts: in all; gave_up: of these, how many ended because a queue was too long.
+        refused: attempts that were answered with a time to come again.
+        words: lost, because a client keeps only so much audio, or did not come back in time.
+    """
+
+    clients: int
+    back: int
+    half: float
+    most: float
+    all: float
+    peak: int
+    attempts: int
+    gave_up: int
+    refused: int
+    words: float
+
+
+class Away(msgspec.Struct, frozen=True, kw_only=True):
+    """What clients do while they are away.
+
+    Attributes:
+        noticed: seconds after which they know of the loss, from and to, evenly spread.
+        keep: seconds of audio that they keep; window: … that their sessions are kept.
+        words: that somebody says in a second.
+    """
+
+    noticed: tuple[float, float]
+    keep: float = 60.0
+    window: float = 60.0
+    words: float = 2.5
+
+
+def needs(sessions: int, zones: int, costs: Costs) -> Needs:
+    """What so many sessions take, if any of the zones may be lost; with one zone, none may."""
+    left = max(1, zones - 1)
+    nodes = zones * math.ceil(sessions / (left * costs.places))
+    writes = sessions * (costs.finals + 1 / RENEW_SECONDS)
+    return Needs(
+        sessions=sessions,
+        nodes=nodes,
+        cores=nodes * costs.cores,
+        node_gib=(costs.node_mib + costs.places * costs.session_mib) / 1024,
+        riva_streams=sessions,
+        gbits=sessions * KBITS / 1e6,
+        writes=writes,
+        databases=math.ceil(writes / (costs.writes * (1 - costs.spare))),
+    )
+
+
+def storm(sessions: int, zones: int, costs: Costs, away: Away, seed: int) -> Storm:
+    """What happens when one of several zones is lost with everybody on it."""
+    need = needs(sessions, zones, costs)
+    return _Simulation(
+        clients=sessions // zones,
+        settled=sessions - sessions // zones,
+        nodes=need.nodes - need.nodes // zones,
+        databases=need.databases,
+        costs=costs,
+        away=away,
+        chance=random.Random(seed),
+    ).run()
+
+
+class _Step(IntEnum):
+    DIAL = auto()  # the client begins an attempt
+    ASK = auto()  # its connection is there, and its server asks the journal
+    READY = auto()  # its session is there
+
+
+class _Simulation:
+    def __init__(
+        self,
+        *,
+        clients: int,
+        settled: int,
+        nodes: int,
+        databases: int,
+        costs: Costs,
+        away: Away,
+        chance: random.Random,
+    ) -> None:
+        self._costs = costs
+        self._away = away
+        self._chance = chance.random
+        self._give_up_after = away.window + MARGIN_SECONDS
+        self._events: list[tuple[float, int, _Step, int]] = []  # time, order, step, client
+        self._order = 0
+        self._attempt = [0] * clients
+        self._noticed = [chance.uniform(*away.noticed) for _ in range(clients)]
+        self._node = [0] * clients
+        self._taken = [settled // nodes + (node < settled % nodes) for node in range(nodes)]  # places
+        self._loop_free = [0.0] * nodes  # when each event loop has taken up all who wait
+        self._journal_free = [0.0] * databases
+        self._back: list[float] = []
+        self._lost = 0.0  # seconds of audio
+        self._in_second: Counter[int] = Counter()
+        self._gave_up = self._refused = 0
+
+    def run(self) -> Storm:
+        for client, noticed in enumerate(self._noticed):
+            self._again(client, noticed)
+        steps = {_Step.DIAL: self._dial, _Step.ASK: self._ask, _Step.READY: self._ready}
+        while self._events:
+            at, _, step, client = heapq.heappop(self._events)
+            steps[step](client, at)
+        back = sorted(self._back)
+        self._lost += (len(self._attempt) - len(back)) * self._give_up_after
+        return Storm(
+            clients=len(self._attempt),
+            back=len(back),
+            half=_part(back, 0.5),
+            most=_part(back, 0.99),
+            all=_part(back, 1.0),
+            peak=max(self._in_second.values(), default=0),
+            attempts=self._in_second.total(),
+            gave_up=self._gave_up,
+            refused=self._refused,
+            words=self._lost * self._away.words,
+        )
+
+    # ---- an attempt
+
+    def _dial(self, client: int, at: float) -> None:
+        self._in_second[int(at)] += 1
+        node = self._node[client] = int(self._chance() * len(self._taken))
+        open_at = self._loop_free[node] = max(at, self._loop_free[node]) + 1 / self._costs.resumes
+        if open_at - at > OPEN_SECONDS:
+            self._gives_up(client, at + OPEN_SECONDS)
+        else:
+            self._later(open_at, _Step.ASK, client)
+
+    def _ask(self, client: int, at: float) -> None:
+        database = client % len(self._journal_free)
+        waits = (self._journal_free[database] - at) * self._costs.claims * len(self._journal_free) / len(self._taken)
+        if self._taken[self._node[client]] >= self._costs.places or waits > MOST_WAITING:
+            self._refused += 1
+            self._again(client, at, BUSY_RETRY)
+            return
+        ready_at = self._journal_free[database] = max(at, self._journal_free[database]) + 1 / self._costs.claims
+        if ready_at - at > DEAD_SECONDS:
+            self._gives_up(client, at + DEAD_SECONDS)
+        else:
+            self._taken[self._node[client]] += 1
+            self._later(ready_at, _Step.READY, client)
+
+    def _ready(self, client: int, at: float) -> None:
+        self._back.append(at)
+        self._lost += max(0.0, at - self._away.keep)
+
+    # ---- the next one
+
+    def _gives_up(self, client: int, at: float) -> None:
+        self._gave_up += 1
+        self._again(client, at)
+
+    def _again(self, client: int, at: float, retry_after: float = 0.0) -> None:
+        """As `ClientCore` has it."""
+        if at - self._noticed[client] < self._give_up_after:
+            pause = max(retry_after, full_jitter(self._attempt[client], self._chance))
+            self._attempt[client] += 1
+            self._later(at + pause, _Step.DIAL, client)
+
+    def _later(self, at: float, step: _Step, client: int) -> None:
+        self._order += 1
+        heapq.heappush(self._events, (at, self._order, step, client))
+
+
+def _part(ordered: list[float], part: float) -> float:
+    """Until when such a part of them was back; 0 if nobody was."""
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else 0.0

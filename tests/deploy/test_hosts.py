@@ -1,0 +1,52 @@
+"""The load balancers' files that are shipped, in front of real servers on hosts of a network: what becomes of words."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.docs.examples import ROOT
+
+SESSIONS = 3
+PROGRAMS = ("haproxy", "nginx", "ip")
+LACKS = "root" if os.geteuid() != 0 else next((each for each in PROGRAMS if shutil.which(each) is None), None)
+
+needs_hosts = pytest.mark.skipif(LACKS is not None, reason=f"network namespaces need {LACKS}; `.ci/run` has all of it")
+
+
+@pytest.mark.slow
+@needs_hosts
+def test_no_word_is_harmed_when_a_host_is_lost_or_deposed_or_all_are_restarted_in_turn(tmp_path: Path) -> None:
+    lost, restarted, deposed = played(tmp_path, "22a", "22c", "22d", words=30)
+    assert lost["facts"]["clients of the lost host"] >= 1
+    assert restarted["facts"]["times that clients went elsewhere"] >= SESSIONS
+    assert deposed["facts"]["writes of the deposed server that were refused"] >= 1
+
+
+def played(folder: Path, *cases: str, words: int) -> list[dict[str, Any]]:
+    """Cases with a few clients, in which all that is counted is as it must be."""
+    report = folder / "faults.json"
+    command = [sys.executable, "-m", "bench", "faults", *cases, "--sessions", str(SESSIONS), "--words", str(words)]
+    ran = subprocess.run(
+        [*command, "--json", str(report)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, ""), ran.stdout
+    outcomes: list[dict[str, Any]] = json.loads(report.read_text())["cases"]
+    for outcome in outcomes:
+        assert (outcome["unplayable"], outcome["trouble"]) == ("", "")
+        assert [outcome[name] for name in ("sent", "received", "lost", "doubled")] == [
+            SESSIONS * words,
+            SESSIONS * words,
+            0,
+            0,
+        ]
+        counted = [check for check in outcome["checks"] if not check["unit"]]  # times are not for a busy machine
+        assert [check for check in counted if check["value"] > check["limit"]] == []
+    return outcomes
