@@ -23,13 +23,18 @@ def settings_of(settings: Settings, number: int, of: int, *, admin: str, embedde
         embedded: the recogniser that runs beside the workers; None: there is none.
     """
     backends = (*settings.backends, *([] if embedded is None else [embedded]))
-    most = settings.session.max_sessions
+    sessions, connections = settings.session.max_sessions, settings.limits.connections
     return _replace(
         settings,
         server=_replace(settings.server, workers=1),
         backends=tuple(_replace(each, max_streams=share(each.max_streams, number, of)) for each in backends),
-        session=_replace(settings.session, max_sessions=None if most is None else share(most, number, of)),
+        session=_replace(settings.session, max_sessions=_of(sessions, number, of)),
+        limits=_replace(settings.limits, connections=_of(connections, number, of)),
         embedded=_replace(settings.embedded, enabled=False),
         admin=Admin(host=f"unix:{admin}", port=0, actions=settings.admin.actions),
         alerts=Alerts(),  # the parent tells them, of all workers once
     )
+
+
+def _of(total: int | None, number: int, of: int) -> int | None:
+    return None if total is None else share(total, number, of)

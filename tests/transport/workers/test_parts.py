@@ -15,7 +15,7 @@ from actors.speech.backends.events import BackendDown, BackendJoined, BackendLef
 from actors.speech.errors import ConnectionFailed
 from transport.admin.state import Check, ErrorRow, Node, SessionRow, State
 from transport.riva.channel import Endpoint
-from transport.settings import Admin, Journal, Server, Session, Settings, SettingsError, load
+from transport.settings import Admin, Journal, Limits, Server, Session, Settings, SettingsError, load
 from transport.workers.merging import Ledger, Merged, parsed
 from transport.workers.pulse import MISSES, Pulse
 from transport.workers.reports import DOWN, JOINED, LEFT, UP, Backends, Reports, context_of
@@ -46,10 +46,16 @@ def test_shares_are_even_and_all_there_is(total: int, of: int) -> None:
 def test_a_worker_gets_its_part_of_what_backends_and_sessions_may_take_and_keeps_the_rest() -> None:
     riva = Endpoint(name="riva", address="127.0.0.1:1", max_streams=5)
     embedded = Endpoint(name="embedded", address="unix:/x", max_streams=3, max_stream_age=float("inf"))
-    whole = Settings(backends=(riva,), session=Session(max_sessions=7, idle_timeout=9.0), server=Server(port=1))
+    whole = Settings(
+        backends=(riva,),
+        session=Session(max_sessions=7, idle_timeout=9.0),
+        server=Server(port=1),
+        limits=Limits(connections=9),
+    )
     first, second = (settings_of(whole, number, 2, admin="/a.sock", embedded=embedded) for number in range(2))
     assert [[each.max_streams for each in one.backends] for one in (first, second)] == [[3, 2], [2, 1]]
     assert [one.session.max_sessions for one in (first, second)] == [4, 3]
+    assert [one.limits.connections for one in (first, second)] == [5, 4]
     assert first.admin == Admin(host="unix:/a.sock", port=0)
     assert (first.session.idle_timeout, first.server.port, first.uses_embedded) == (9.0, 1, False)
 
