@@ -15,6 +15,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from transport import loops
 from transport.app import App, Place, serving
 from transport.expected import ExpectedError
+from transport.limits import Key
 from transport.logs import configure
 from transport.processes import end_process, report_to, spare_collector
 from transport.reload import reload
@@ -28,6 +29,7 @@ from transport.workers.wire import (
     Assignment,
     Beat,
     CannotStart,
+    Elsewhere,
     Frames,
     Order,
     Parting,
@@ -152,15 +154,20 @@ async def _beat(app: App, parent: Parent) -> None:
     while True:
         due = anyio.current_time() + BEAT_SECONDS
         await anyio.sleep_until(due)
-        parent.say(Beat(len(app.sessions), anyio.current_time() - due))
+        usage = tuple((key.kind, key.name, count) for key, count in app.gate.accounts.usage().items())
+        parent.say(Beat(len(app.sessions), anyio.current_time() - due, usage))
 
 
 async def _obey(app: App, settings: Settings, parent: Parent, body: anyio.CancelScope) -> None:
     """Carry out orders until the parent is gone; then there is nobody to serve for."""
     while (order := await parent.next()) is not None:
-        if isinstance(order, Reload):
-            wanted = order.settings
-            settings = await reload(app, settings, lambda: wanted)  # noqa: B023  (it is called at once)
+        match order:
+            case Reload(wanted):
+                settings = await reload(app, settings, lambda: wanted)
+            case Elsewhere(sessions):
+                app.gate.accounts.others = {Key(kind, name): count for kind, name, count in sessions}
+            case Assignment():
+                raise ValueError("a second assignment")
     logger.error("the parent is gone: worker stops", extra={"event": "worker.orphaned"})
     body.cancel()
 

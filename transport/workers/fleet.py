@@ -7,7 +7,7 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from transport.reporting import Reporting
 from transport.settings import EMBEDDED_NAME, Settings
 from transport.wire.client_secrets import KEY_BYTES
 from transport.workers.clerk import FleetClerk
+from transport.workers.elsewhere import Exchange
 from transport.workers.merging import Ledger, Merged, parsed
 from transport.workers.metrics import FleetMetrics
 from transport.workers.ports import reserve
@@ -240,8 +241,12 @@ class Fleet:
             Child("errors", self.errors.run),
             *([] if self.alerts is None else [self.alerts.child()]),
             *([] if self.embedded is None else [Child(EMBEDDED_NAME, self.embedded.run)]),
+            Child("exchange", Exchange(self._serving).run),
             Supervisor.child("workers", workers, intensity=budget, policies=SERVER_POLICIES),
         ]
+
+    def _serving(self) -> Iterator[WorkerProcess]:
+        return (process for worker in self.workers if (process := worker.serving) is not None)
 
     def _admin(self, settings: Settings) -> Admin:
         merged = Merged(self.registry, self._metrics.scrape)

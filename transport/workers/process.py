@@ -17,7 +17,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from actors.speech.errors import SpeechError, WorkerLost
 from transport.expected import ExpectedError
 from transport.workers.pulse import BEAT_SECONDS, Pulse
-from transport.workers.wire import WORDS, Assignment, Beat, CannotStart, Frames, Order, Ready, Said, frame
+from transport.workers.wire import WORDS, Assignment, Beat, CannotStart, Frames, Order, Ready, Said, Usage, frame
 
 START_SECONDS = 60.0  # until it serves: Python has much to import, and a machine that starts has much to do
 STOP_SECONDS = 5.0  # besides what its sessions get, to stop in order
@@ -51,7 +51,7 @@ class WorkerProcess:
     Attributes:
         stage, pid: how far it has come; the process.
         heard_at: when it last gave a sign of life, by `time.monotonic`.
-        sessions, lag: of its last sign of life.
+        sessions, lag, usage: of its last sign of life; see `Beat`.
         ended: set when it is gone.
         error: how it ended, if nobody wanted it to; None: it is not known yet, or was wanted.
     """
@@ -73,6 +73,7 @@ class WorkerProcess:
         self.heard_at = time.monotonic()
         self.sessions = 0
         self.lag = 0.0
+        self.usage: Usage = ()
         self.ended = anyio.Event()
         self.error: SpeechError | ExpectedError | None = None
         self.wedged = False
@@ -148,9 +149,10 @@ class WorkerProcess:
                 case Ready():
                     self._serves = True
                     self._begun.set()
-                case Beat(sessions, lag):
+                case Beat(sessions, lag, usage):
                     self._pulse.beat()
                     self.heard_at, self.sessions, self.lag = time.monotonic(), sessions, lag
+                    self.usage = usage
                 case CannotStart(text):
                     self.error = WorkerCannotStart(text)
                 case _:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import anyio
 import msgspec
 
 from transport.settings import Settings
 
+Usage = tuple[tuple[Literal["user", "address"], str, int], ...]  # of what kind, which one, and how many
 MAX_FRAME = 64 * 1024 * 1024  # bytes; the largest are a worker's metrics and its alerts' errors, far below
 LENGTH = struct.Struct(">I")
 
@@ -38,7 +39,13 @@ class Reload(msgspec.Struct, frozen=True, tag="reload"):
     settings: Settings
 
 
-Order = Assignment | Reload
+class Elsewhere(msgspec.Struct, frozen=True, tag="elsewhere"):
+    """So many sessions callers have at the other workers, by `transport.limits.Key`: they count here, too."""
+
+    sessions: Usage
+
+
+Order = Assignment | Reload | Elsewhere
 
 # ---- what a worker says
 
@@ -59,10 +66,12 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     Attributes:
         sessions: that live there.
         lag: seconds by which the sign is late.
+        usage: sessions of callers that have a limit, by `transport.limits.Key`.
     """
 
     sessions: int
     lag: float
+    usage: Usage = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

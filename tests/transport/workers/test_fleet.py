@@ -7,22 +7,27 @@ import os
 import signal
 import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client import generate_latest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from transport.admin.orders import CloseSession, DrainBackend, OrderFailed, ReplaceWorkers, RestartPart
 from transport.app import CannotStart
 from transport.front_door import CannotListen
 from transport.riva.channel import Endpoint
-from transport.settings import Admin, Journal, Log, Server, Settings, SettingsError
+from transport.settings import Admin, Journal, Limits, Log, Server, Settings, SettingsError
 from transport.workers.clerk import FleetClerk
 from transport.workers.fleet import Fleet, serving
 from transport.workers.process import WorkerProcess
+from transport.workers.pulse import BEAT_SECONDS
+from transport.workers.wire import Usage
+from transport.workers.worker import Worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -133,6 +138,25 @@ async def test_operators_reach_every_worker(tmp_path: Path) -> None:
         before = [serves(fleet, number).pid for number in range(2)]
         assert await clerk.carry_out(ReplaceWorkers()) == "the workers were replaced"
         assert not set(before) & {serves(fleet, number).pid for number in range(2)}
+
+
+async def test_the_limit_of_an_addresss_sessions_holds_for_all_workers_together(tmp_path: Path) -> None:
+    wanted = settings(tmp_path, limits=Limits(sessions_per_address=2))
+    async with running(wanted) as fleet, AsyncExitStack() as clients:
+        refused: list[int] = []
+        for number in range(8):  # wherever the hash sends them
+            try:
+                await clients.enter_async_context(connect(f"{fleet.url}/s-{number}", compression=None))
+            except InvalidStatus as no:
+                refused.append(no.response.status_code)
+            held = number + 1 - len(refused)
+            await until(lambda held=held: sum(count for each in fleet.workers for _, _, count in used(each)) == held)
+            await asyncio.sleep(2 * BEAT_SECONDS)  # until the others have been told
+        assert refused == [429] * 6
+
+
+def used(worker: Worker) -> Usage:
+    return worker.serving.usage if worker.serving is not None else ()
 
 
 async def test_a_port_that_is_taken_even_by_one_who_shares_it_is_refused(tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from actors.speech.errors import ConnectionFailed
 from transport.admin.state import Check, ErrorRow, Node, SessionRow, State
 from transport.riva.channel import Endpoint
 from transport.settings import Admin, Journal, Limits, Server, Session, Settings, SettingsError, load
+from transport.workers.elsewhere import elsewhere
 from transport.workers.merging import Ledger, Merged, parsed
 from transport.workers.pulse import MISSES, Pulse
 from transport.workers.reports import DOWN, JOINED, LEFT, UP, Backends, Reports, context_of
 from transport.workers.shares import settings_of, share
 from transport.workers.survey import combined, errors_of, graft, sessions_of, slowest
-from transport.workers.wire import ORDERS, Assignment, BackendChanged, Failed, Frames, frame
+from transport.workers.wire import ORDERS, Assignment, BackendChanged, Failed, Frames, Usage, frame
 
 # ---- whether one lives
 
@@ -65,6 +66,19 @@ def test_several_workers_need_a_journal_that_they_share() -> None:
         Settings(server=Server(workers=2), journal=Journal(store="memory"))
     with pytest.raises(SettingsError, match="workers"):
         load(options=[], environ={"VOXTREE__SERVER__WORKERS": "0"})
+
+
+def test_each_worker_learns_what_callers_have_at_the_others() -> None:
+    usages: dict[str, Usage] = {
+        "a": (("user", "ann", 2), ("address", "10.0.0.0", 1)),
+        "b": (("user", "ann", 1),),
+        "c": (),
+    }
+    assert elsewhere(usages) == {
+        "a": (("user", "ann", 1),),
+        "b": (("address", "10.0.0.0", 1), ("user", "ann", 2)),
+        "c": (("address", "10.0.0.0", 1), ("user", "ann", 3)),
+    }
 
 
 # ---- what they say
