@@ -17,6 +17,7 @@ SCENARIOS = {
     "errors": "every error, made to happen: what the log, the metrics, the alerts and the client show of it",
     "mttr": "how long words stay away when a backend fails, beside an ordinary handler on the same faults",
     "storm": "many sessions cut at once: how soon all are back, and what that costs the server",
+    "overload": "goodput while up to four times as many clients come as there is room for, with a plot",
     "soak": "mixed faults for half an hour: words lost and doubled, and whether memory, files or tasks grow",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
     "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",
