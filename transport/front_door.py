@@ -335,7 +335,7 @@ class FrontDoor:
         caller = self._admission.admit(request, address)
         if isinstance(caller, Refused):
             self._turned_away(caller)
-            return caller.answer()
+            return caller.answer(to_post=True)
         return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:
