@@ -33,7 +33,7 @@ from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
 from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
-from transport.limits.crowd import Crowd, is_scarce
+from transport.limits.crowd import Crowd, Descriptors
 from transport.limits.gate import CROWD
 from transport.settings import Limits
 from transport.settings import Server as ServerSettings
@@ -129,6 +129,7 @@ class FrontDoor:
             max_message_bytes=max_message_bytes,
             faults=faults,
         )
+        self._descriptors = Descriptors()
         self._crowd = Crowd[ClientSocket](limits.newcomers, limits.newcomers_per_address)
         self._addresses: list[Address] = []
         self._listeners: list[socket.socket] = []  # asyncio's own, once more
@@ -246,7 +247,7 @@ class FrontDoor:
     def _arrived(self, client: ClientSocket) -> None:
         """Somebody has connected; if that is one too many, the oldest of those who have begun nothing has to go."""
         network = self._admission.newcomer(client.address)
-        one = self._crowd.arrived(client, network, client.loop.time(), is_full=is_scarce(client.descriptor))
+        one = self._crowd.arrived(client, network, client.loop.time(), is_full=self._descriptors.are_scarce())
         if one is not None:
             self._on_refused(CROWD)
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))

@@ -94,5 +94,5 @@ def test_a_64_counts_as_one_address(address: str, expected: str) -> None:
 
 
 def test_a_network_that_is_none_is_a_setting_that_cannot_be() -> None:
-    with pytest.raises(ValueError, match="trusted_proxies: 10[.]0[.]0[.]1/8 has host bits set"):
+    with pytest.raises(ValueError, match=r"trusted_proxies: 10[.]0[.]0[.]1/8 has host bits set"):
         Server(trusted_proxies=("10.0.0.1/8",))
