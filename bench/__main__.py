@@ -19,6 +19,7 @@ SCENARIOS = {
     "storm": "many sessions cut at once: how soon all are back, and what that costs the server",
     "workers": "sessions that one worker carries in real time, and two do, each with the same part of a core",
     "plan": "no measure but arithmetic: what so many sessions take, and a storm of them when a zone is lost, simulated",
+    "overload": "goodput while up to four times as many clients come as there is room for, with a plot",
     "soak": "mixed faults for half an hour: words lost and doubled, and whether memory, files or tasks grow",
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
     "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",

@@ -65,13 +65,18 @@ class Refused(NamedTuple):
         """Whether whoever asked so is told by the error of its protocol, instead of by an answer to its request."""
         return self.to_page and "origin" in request.headers
 
-    def answer(self) -> Answer:
-        """The answer to its request: the error as clients of ours read it, and `detail` as others do."""
+    def answer(self, *, to_post: bool = False) -> Answer:
+        """The answer to its request: the error as clients of ours read it.
+
+        Args:
+            to_post: clients of other systems show their users `detail` alone, so the sentence for users is in it.
+        """
         error, entry = self.error, self.error.entry
+        detail = error.detail or entry.message
         body: dict[str, object] = {
             "code": entry.code,
             "message": entry.message,
-            "detail": error.detail or entry.message,
+            "detail": f"{entry.message} ({detail})" if to_post else detail,
             "reason": self.reason,
             "action": entry.action.value,
         }

@@ -33,7 +33,7 @@ from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
 from transport.connection import SessionLink, Sessions
 from transport.expected import ExpectedError
-from transport.limits.crowd import Crowd, is_scarce
+from transport.limits.crowd import Crowd, Descriptors
 from transport.limits.gate import CROWD
 from transport.settings import Limits
 from transport.settings import Server as ServerSettings
@@ -132,6 +132,7 @@ class FrontDoor:
             max_message_bytes=max_message_bytes,
             faults=faults,
         )
+        self._descriptors = Descriptors()
         self._crowd = Crowd[ClientSocket](limits.newcomers, limits.newcomers_per_address)
         self._addresses: list[Address] = []
         self._listeners: list[socket.socket] = []  # asyncio's own, once more
@@ -250,7 +251,7 @@ class FrontDoor:
     def _arrived(self, client: ClientSocket) -> None:
         """Somebody has connected; if that is one too many, the oldest of those who have begun nothing has to go."""
         network = self._admission.newcomer(client.address)
-        one = self._crowd.arrived(client, network, client.loop.time(), is_full=is_scarce(client.descriptor))
+        one = self._crowd.arrived(client, network, client.loop.time(), is_full=self._descriptors.are_scarce())
         if one is not None:
             self._on_refused(CROWD)
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))
@@ -339,7 +340,7 @@ class FrontDoor:
         caller = self._admission.admit(request, address)
         if isinstance(caller, Refused):
             self._turned_away(caller)
-            return caller.answer()
+            return caller.answer(to_post=True)
         return respond(request)
 
     def _readiness(self, client: ServerConnection) -> Response:

@@ -220,12 +220,6 @@ class ClientSocket(SafeToAbort, ServerConnection):
             self._answer(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, error, CROWD).answer())
         self.transport.close()  # its file descriptor is needed, so what it still sends is not waited for
 
-    @property
-    def descriptor(self) -> int:
-        """The number of its file descriptor; -1: it has none any more."""
-        sock = self.transport.get_extra_info("socket")
-        return -1 if sock is None else int(sock.fileno())
-
     def data_received(self, data: bytes) -> None:
         """The client's next bytes."""
         if self._reader is not None:

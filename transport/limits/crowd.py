@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 GRACE = 1.0  # seconds in which nobody has to make way for being one of too many: a crowd that comes at once is none
@@ -73,10 +76,34 @@ class Crowd(Generic[_T]):
         return oldest if had_time or is_full else None
 
 
-def is_scarce(descriptor: int) -> bool:
-    """Whether file descriptors run out, by the one that was just given: the system gives the lowest that is free.
+class Descriptors:
+    """Whether file descriptors run out: a sixteenth of them, 16 to 256, is for backends, the journal and audio on disk.
 
-    Then there are few left, which backends, the journal and audio on disk need: a sixteenth, from 16 to 256.
+    They are counted now and then, since the more there are the longer it takes; in between each arrival counts as one
+    more. The number of a new one would say nothing: the system gives the lowest that is free, also while almost all of
+    the others are taken.
+
+    Args:
+        count: how many are open; raises OSError where that cannot be known.
     """
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limit != resource.RLIM_INFINITY and descriptor >= limit - max(16, min(256, limit // 16))
+
+    def __init__(self, count: Callable[[], int] = lambda: len(os.listdir("/proc/self/fd"))) -> None:
+        self._count = count
+        self._open = 0
+        self._arrivals = 0  # until they are counted again
+
+    def are_scarce(self) -> bool:
+        """To be asked once for each connection that has arrived."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if limit == resource.RLIM_INFINITY:
+            return False
+        kept = max(16, min(256, limit // 16))
+        self._open += 1
+        self._arrivals -= 1
+        if self._arrivals < 0:
+            self._arrivals = kept // 4
+            try:
+                self._open = self._count()
+            except OSError as error:  # there is none left to look with; or this system does not tell
+                self._open = limit if error.errno == errno.EMFILE else 0
+        return self._open >= limit - kept

@@ -162,7 +162,7 @@ async def test_its_user_is_told_of_a_full_server_in_a_plain_sentence(caplog: pyt
 
     async def two(one: RealtimeClientASR, other: RealtimeClientASR) -> None:
         await one.connect()
-        with pytest.raises(Exception, match="Failed to update session"):
+        with pytest.raises(Exception, match="Status: 503"):
             await other.connect()
         await one.disconnect()
 

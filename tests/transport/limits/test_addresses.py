@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transport.limits import Proxies, network_of
+from transport.settings import Server
 from transport.wire.port import Request
 
 NETWORKS = ("10.0.0.0/8", "fd00::/8")
@@ -90,3 +91,8 @@ def test_no_header_is_a_defect(value: str) -> None:
 )
 def test_a_64_counts_as_one_address(address: str, expected: str) -> None:
     assert network_of(address) == expected
+
+
+def test_a_network_that_is_none_is_a_setting_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match=r"trusted_proxies: 10[.]0[.]0[.]1/8 has host bits set"):
+        Server(trusted_proxies=("10.0.0.1/8",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from transport.limits import Crowd
-from transport.limits.crowd import GRACE, is_scarce
+from transport.limits.crowd import GRACE, Descriptors
 
 STEP = st.tuples(st.sampled_from(["come", "leave"]), st.sampled_from(["", "a", "b"]), st.booleans(), st.floats(0, 2))
 
@@ -71,4 +72,20 @@ def test_it_holds_no_more_than_it_may_of_those_who_had_their_time(
 @pytest.mark.parametrize(("limit", "first"), [(256, 240), (1024, 960), (20_000, 19_744)])
 def test_a_part_of_the_file_descriptors_is_kept(limit: int, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit))
-    assert (is_scarce(first - 1), is_scarce(first)) == (False, True)
+    assert [Descriptors(lambda: count).are_scarce() for count in (first - 1, first)] == [False, True]  # noqa: B023
+
+
+def test_descriptors_run_out_between_two_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 256))
+    counts = iter([238, 230])
+    descriptors = Descriptors(lambda: next(counts))
+    assert [descriptors.are_scarce() for _ in range(6)] == [False, False, True, True, True, False]
+
+
+def test_a_system_that_has_none_left_to_count_with_has_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 256))
+
+    def fail() -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    assert Descriptors(fail).are_scarce()

@@ -83,8 +83,9 @@ async def test_without_file_descriptors_who_says_nothing_makes_way_for_who_does(
             await told(first)
             silent = [await idle(house) for _ in range(3)]
             upgraded = await house.connect("/transcribe/idle")
-            while house.door.newcomers < 4:
-                await anyio.lowlevel.checkpoint()
+            with anyio.fail_after(5):
+                while house.door.newcomers < 4:
+                    await anyio.lowlevel.checkpoint()
             monkeypatch.setattr(crowds.resource, "getrlimit", lambda kind: (17, 17))
             async with house.connect("/transcribe/fourth"):  # takes the place of the first of the silent ones
                 answer = await silent[0][0].read()

@@ -155,3 +155,11 @@ def test_who_wants_no_session_finds_room() -> None:
     house = House()
     house.room = False
     assert isinstance(Admission(Server(), house.gate).admit(asked(), "", for_session=False), Caller)
+
+
+def test_limits_that_are_reloaded_hold_for_whoever_comes_next() -> None:
+    house = House(Limits(connections=1))
+    house.connections = 1
+    assert house.reason() == "connections"
+    house.gate.adopt(Limits(connections=2, handshakes_per_address=1.0, handshake_burst=1))
+    assert [house.reason() for _ in range(2)] == [None, "address_rate"]
