@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from actors.speech.errors import NotAllowed, SpeechError
+from actors.speech.errors import NotAllowed, NotAuthenticated, SpeechError
 from transport.settings import Server as ServerSettings
 from transport.wire.port import Request
 
@@ -48,9 +48,26 @@ class Refused(NamedTuple):
     reason: str
     to_page: bool = True
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the answer, besides the usual ones."""
+        return {"WWW-Authenticate": 'Bearer realm="voxtree"'} if self.status is HTTPStatus.UNAUTHORIZED else {}
+
     def is_told_inside(self, request: Request) -> bool:
         """Whether whoever asked so is told by the error of its protocol, instead of by an answer to its request."""
         return self.to_page and "origin" in request.headers
+
+
+class Identify(Protocol):
+    """Who a client is (`transport.auth.Authentication`)."""
+
+    def user(self, request: Request) -> str:
+        """Its name; empty: nobody is asked.
+
+        Raises:
+            SpeechError: it has not proved it.
+        """
+        ...
 
 
 class Admission:
@@ -58,10 +75,14 @@ class Admission:
 
     Pages may connect from the host they connect to and from `server.origins` (`*`: from anywhere); clients that are no
     browsers always may.
+
+    Args:
+        identify: asks clients who they are; None: nobody does.
     """
 
-    def __init__(self, server: ServerSettings) -> None:
+    def __init__(self, server: ServerSettings, identify: Identify | None = None) -> None:
         self._origins = server.origins
+        self._identify = identify
 
     def adopt(self, server: ServerSettings) -> None:
         """Let these origins hold for whoever connects from now on."""
@@ -77,7 +98,13 @@ class Admission:
         origins = request.headers.get("origin", ())
         if not may_connect(origins, request.headers.get("host", ()), self._origins):
             return Refused(HTTPStatus.FORBIDDEN, NotAllowed(foreign(origins)), "origin", to_page=False)
-        return Caller(address=address)
+        try:
+            user = "" if self._identify is None else self._identify.user(request)
+        except NotAuthenticated as error:
+            return Refused(HTTPStatus.UNAUTHORIZED, error, "credentials")
+        except SpeechError as error:
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, error, "credentials_unknown")
+        return Caller(user, address)
 
 
 def is_session_id(name: str) -> bool:

@@ -281,7 +281,9 @@ class FrontDoor:
         if isinstance(caller, Refused):
             self._turned_away(caller)
             if not caller.is_told_inside(asked):
-                return client.respond(caller.status, f"{caller.error.detail}\n")
+                response = client.respond(caller.status, f"{caller.error.detail}\n")
+                response.headers.update(caller.headers)
+                return response
         client.session_id = _session_id(request.path) or str(uuid.uuid4())
         accepted = connect(asked, client.session_id)
         if isinstance(accepted, Answer):
@@ -304,8 +306,8 @@ class FrontDoor:
         caller = self._admission.admit(request, address)
         if isinstance(caller, Refused):
             self._turned_away(caller)
-            return Answer(caller.status, msgspec.json.encode({"detail": caller.error.detail}))
-        return respond(request)
+            return Answer(caller.status, msgspec.json.encode({"detail": caller.error.detail}), caller.headers)
+        return respond(msgspec.structs.replace(request, user=caller.user))
 
     def _readiness(self, client: ServerConnection) -> Response:
         if self._sessions.ready() and not self._clients.draining:

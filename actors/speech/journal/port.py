@@ -1,8 +1,8 @@
 """What sessions ask of the journal and what it answers, and the port that its stores fit.
 
 A session's row knows its epoch, whose it is, the hashes of its tokens and how far its entries reach; its entries are
-finals and gaps. Whoever opens or claims a session owns it under a new epoch, and nobody can write under an older one any more: of
-two processes that believe they own a session, one is told that it does not.
+finals and gaps. Whoever opens or claims a session owns it under a new epoch, and nobody can write under an older one
+any more: of two processes that believe they own a session, one is told that it does not.
 """
 
 from __future__ import annotations
