@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.speech.errors import NotAllowed, SpeechError
+from actors.speech.errors import NotAllowed, NotAuthenticated, SpeechError
 from transport.limits.accounts import Pace
 from transport.limits.addresses import Proxies, network_of
 from transport.limits.gate import Gate
@@ -81,10 +81,24 @@ class Refused(NamedTuple):
             "action": entry.action.value,
         }
         headers = {"Cache-Control": "no-store"}
+        if self.status is HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = 'Bearer realm="voxtree"'
         if error.retry_after is not None:
             body["retry_after_ms"] = round(1000 * error.retry_after)
             headers["Retry-After"] = str(math.ceil(error.retry_after))
         return Answer(self.status, msgspec.json.encode(body), headers)
+
+
+class Identify(Protocol):
+    """Who a client is (`transport.auth.Authentication`)."""
+
+    def user(self, request: Request) -> str:
+        """Its name; empty: nobody is asked.
+
+        Raises:
+            SpeechError: it has not proved it.
+        """
+        ...
 
 
 class Admission:
@@ -94,10 +108,12 @@ class Admission:
     browsers always may.
 
     Args:
+        identify: asks clients who they are; None: nobody does.
         gate: what there is room for, and for whom; None: everybody.
     """
 
-    def __init__(self, server: ServerSettings, gate: Gate | None = None) -> None:
+    def __init__(self, server: ServerSettings, identify: Identify | None = None, gate: Gate | None = None) -> None:
+        self._identify = identify
         self._gate = gate
         self.adopt(server)
 
@@ -120,7 +136,13 @@ class Admission:
         origins = request.headers.get("origin", ())
         if not may_connect(origins, request.headers.get("host", ()), self._origins):
             return Refused(HTTPStatus.FORBIDDEN, NotAllowed(foreign(origins)), "origin", to_page=False)
-        caller = Caller(address=self._proxies.client(request, address))
+        try:
+            user = "" if self._identify is None else self._identify.user(request)
+        except NotAuthenticated as error:
+            return Refused(HTTPStatus.UNAUTHORIZED, error, "credentials")
+        except SpeechError as error:
+            return Refused(HTTPStatus.SERVICE_UNAVAILABLE, error, "credentials_unknown")
+        caller = Caller(user, self._proxies.client(request, address))
         return (for_session and self._no_room(caller, request, session_id)) or caller
 
     def newcomer(self, address: str) -> str:

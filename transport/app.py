@@ -39,6 +39,7 @@ from transport.admin.survey import Parts, Survey
 from transport.admission import Admission
 from transport.alerts import Alerts
 from transport.asgi_door import AsgiDoor
+from transport.auth import Authentication
 from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
 from transport.clients import Door
@@ -165,7 +166,9 @@ class App:
             load=self.load,
             returns=ReturnTimes(),
         )
-        self.admission = Admission(settings.server, self.gate)
+        self._secrets = place.secrets or ClientSecrets()
+        self.authentication = Authentication(settings.auth, self._secrets)
+        self.admission = Admission(settings.server, self.authentication, self.gate)
         self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
         self.riva_door = self._riva_door(settings)
         self.tree = Supervisor(
@@ -190,7 +193,7 @@ class App:
         return found
 
     async def reload(self, settings: Settings) -> Changes:
-        """Use what can be used of other settings: backends, origins and limits. No session is dropped.
+        """Use what can be used of other settings: backends, keys, origins and limits. No session is dropped.
 
         Raises:
             SettingsError: they cannot be used; everything is as it was then.
@@ -198,10 +201,12 @@ class App:
         endpoints = self._endpoints(settings)
         if not endpoints:
             raise SettingsError("no backends are left, and the embedded recogniser does not run: that needs a restart")
+        authority = self.authentication.read()
         try:
             changes = await self.backends.reconfigure(endpoints)
         except ValueError as error:
             raise SettingsError(str(error)) from error
+        self.authentication.adopt(authority)
         self.admission.adopt(settings.server)
         self.gate.adopt(settings.limits)
         self.front_door.adopt(settings.session, settings.limits)
@@ -245,7 +250,7 @@ class App:
             admission=self.admission,
             faults=self.faults,
             site=site() if settings.server.page else {},
-            routes=routes(settings.dialects.enabled, self._place.secrets),
+            routes=routes(settings.dialects.enabled, self._secrets),
             doors=doors(settings.dialects.vosk_port),
             on_refused=self._observers.refused,
             on_drain=self._drain_riva_door,
@@ -335,6 +340,7 @@ class App:
             self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
+            *([] if self.authentication.key_set is None else [Child("token keys", self.authentication.key_set.run)]),
             *([] if self.riva_door is None else [_door("riva door", self.riva_door, settings)]),
             _door("front door", self.front_door, settings),
         ]

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import anyio
+import msgspec
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.asyncio.server import serve as websockets_serve
 from websockets.datastructures import Headers
@@ -341,7 +342,7 @@ class FrontDoor:
         if isinstance(caller, Refused):
             self._turned_away(caller)
             return caller.answer(to_post=True)
-        return respond(request)
+        return respond(msgspec.structs.replace(request, user=caller.user))
 
     def _readiness(self, client: ServerConnection) -> Response:
         if self._sessions.ready() and not self._clients.draining:

@@ -55,7 +55,9 @@ class RequestReader:
                         _require_small(len(self._body))
                     case h11.EndOfMessage():
                         assert self._head is not None
-                        return request(self._head.target.decode("ascii"), self._head.headers, bytes(self._body))
+                        head = self._head
+                        method = head.method.decode("ascii")
+                        return request(head.target.decode("ascii"), head.headers, bytes(self._body), method=method)
                     case _:
                         raise RequestRefused(HTTPStatus.BAD_REQUEST, "That request ended before it was complete.")
         except h11.RemoteProtocolError as exc:
@@ -90,13 +92,13 @@ def _require_small(size: int) -> None:
         raise RequestRefused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
 
 
-def request(target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> Request:
+def request(target: str, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"", *, method: str = "GET") -> Request:
     """A request by its target, path and query, and its raw headers."""
     path, _, query = target.partition("?")
     named: dict[str, list[str]] = {}
     for name, value in headers:
         named.setdefault(name.decode("ascii", "replace").lower(), []).append(value.decode("latin-1"))
-    return Request(path=path, query=_parsed(query), headers=named, body=body)
+    return Request(path=path, method=method, query=_parsed(query), headers=named, body=body)
 
 
 def _parsed(query: str) -> Mapping[str, list[str]]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,6 +21,7 @@ __all__ = [
     "Admin",
     "AlertSink",
     "Alerts",
+    "Auth",
     "Cache",
     "Dialects",
     "Embedded",
@@ -100,6 +102,46 @@ class Dialects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enabled: tuple[Dialect, ...] = ("riva", "openai", "deepgram", "vosk")
     vosk_port: Port | None = None
     riva_port: Port | None = None
+
+
+class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who clients have to be. The files are read again on SIGHUP.
+
+    Attributes:
+        mode: `none`: nobody is asked, which is for this machine alone; `keys`: clients have a key each, made by
+            `voxtree keys new NAME`; `jwt`: tokens that an identity provider has signed.
+        allow_public: with `none`, listen where other machines can connect all the same: whoever reaches the port may
+            speak, and uses up what recognition costs.
+        keys_file: for `keys`: a line `NAME:HASH` for each; the name is the user.
+        key_file: for `jwt`: the provider's public key as PEM (RSA, P-256, Ed25519), or a secret shared with it (HS256).
+        jwks_url: … or where it publishes its keys; https, or http on this machine.
+        issuer: whose tokens count: their `iss`.
+        audience: what they must be for: their `aud`.
+        user_claim: the claim that says who it is.
+    """
+
+    mode: Literal["none", "keys", "jwt"] = "none"
+    allow_public: bool = False
+    keys_file: Text | None = None
+    key_file: Text | None = None
+    jwks_url: Text | None = None
+    issuer: Text | None = None
+    audience: Text | None = None
+    user_claim: Text = "sub"
+
+    def __post_init__(self) -> None:
+        if (self.mode == "keys") != (self.keys_file is not None):
+            raise ValueError("mode = keys takes a keys_file, and nothing else does; `voxtree keys new` makes one")
+        if self.mode != "jwt":
+            if self.key_file or self.jwks_url or self.issuer or self.audience:
+                raise ValueError("key_file, jwks_url, issuer and audience are for mode = jwt")
+            return
+        if (self.key_file is None) == (self.jwks_url is None):
+            raise ValueError("mode = jwt takes a key_file or a jwks_url, and not both")
+        if self.issuer is None or self.audience is None:
+            raise ValueError("mode = jwt takes an issuer and an audience: whose tokens count, and what they are for")
+        if self.jwks_url is not None and not _is_private(self.jwks_url):
+            raise ValueError("jwks_url begins with https://; http:// is for this machine alone")
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,6 +299,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _is_private(url: str) -> bool:
+    """Whether nobody between can change what is at an address."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname or ""))
+    )
+
+
 class Admin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where operators look: metrics, health, the state of everything, and the console.
 
@@ -373,6 +423,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All of it. `backends` are the Riva endpoints, `[[backends]]` in the file."""
 
     server: Server = Server()
+    auth: Auth = Auth()
     dialects: Dialects = Dialects()
     session: Session = Session()
     limits: Limits = Limits()
@@ -396,6 +447,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError(
                 "server.workers is more than 1 and journal.store is memory: a client that comes back may meet another "
                 "process, which must find its session; sqlite is for that, and the default"
+            )
+        if self.auth.mode == "none" and not self.auth.allow_public and not _is_loopback(self.server.host):
+            raise ValueError(
+                f"server.host {self.server.host} can be reached from other machines, and nobody is asked who it is: "
+                "set auth.mode to keys or jwt, or auth.allow_public to true if everybody may speak"
             )
         if self.embedded.enabled is False and not self.backends:
             raise ValueError("embedded.enabled is false and there are no backends: nothing could recognise speech")

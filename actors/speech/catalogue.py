@@ -64,6 +64,7 @@ class Action(Enum):
     STOP_RECORDING = "stop_recording"
     FIX_CONFIG = "fix_config"
     NEW_SESSION = "new_session"
+    NEW_TOKEN = "new_token"  # connect again, with another key or token
 
 
 class Alert(Enum):
@@ -186,6 +187,12 @@ _ROWS = (
         "This session goes on in another connection.", Retry.KEEP_FOR_RESUME, Action.NONE, 4409,
         "Another connection has resumed the session, here or at another server; this one is closed, or came too late.",
         "Nothing: clients that lost their connection come back this way before the server has noticed.",
+    ),
+    _entry(
+        "CONN_011", "CONN_NOT_AUTHENTICATED", _WARNING, Fault.CLIENT,
+        "Please sign in again.", Retry.NONE, Action.NEW_TOKEN, 4401,
+        "The client has not proved who it is: its key or token is missing, has expired, or is not known.",
+        "Nothing for a single one: clients fetch another token. If all fail: `[auth]`, the clock, the provider's keys.",
     ),
     _entry(
         "CONN_012", "CONN_TOO_MANY", _WARNING, Fault.QUOTA,

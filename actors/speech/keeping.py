@@ -91,24 +91,31 @@ class Keeping:
             case _:
                 assert_never(command)
 
-    async def begin(self, session_id: str, config: RecognitionConfig, token: str) -> int | None:
-        """Enter a new session, and return its epoch; None: another one of its id is connected.
+    async def begin(self, session_id: str, config: RecognitionConfig, token: str, user: str = "") -> int | None:
+        """Enter a new session, and return its epoch; None: another one has its id, and is connected or another user's.
 
         Raises:
             ServerBusy: the journal takes no new ones.
         """
-        opening = port.Open(session_id, pack_config(config), digest(token))
+        opening = port.Open(session_id, pack_config(config), digest(token), user_digest(user))
         outcome = await self._perform(opening, session_id)
         return outcome.epoch if isinstance(outcome, port.Opened) else None
 
-    async def claim(self, session_id: str, resume: Resume, next_token: str) -> port.Claimed | port.Refused:
+    async def claim(
+        self, session_id: str, resume: Resume, next_token: str, user: str = ""
+    ) -> port.Claimed | port.Refused:
         """Own a session that a client wants to resume, if it may.
 
         Raises:
             ServerBusy: the journal can be asked nothing now.
         """
         claim = port.Claim(
-            session_id, digest(resume.token), digest(next_token), resume.seq, rewind=not self.keeps_words
+            session_id,
+            digest(resume.token),
+            digest(next_token),
+            resume.seq,
+            rewind=not self.keeps_words,
+            user=user_digest(user),
         )
         outcome = await self._perform(claim, session_id)
         assert isinstance(outcome, port.Claimed | port.Refused)  # who does not own a session is not fenced
@@ -145,7 +152,8 @@ class Keeping:
             tell(Claimable(attach.client, epoch, outcome))
 
         token, next_token, epoch = digest(attach.resume.token), digest(attach.next_token), record.epoch
-        claim = port.Claim(record.session_id, token, next_token, attach.resume.seq, owner=epoch)
+        user = user_digest(record.user)  # its own: others do not get as far as asking
+        claim = port.Claim(record.session_id, token, next_token, attach.resume.seq, owner=epoch, user=user)
         self._journal.submit(claim, then)
 
     async def _perform(self, operation: port.Operation, session_id: str) -> port.Outcome:
@@ -172,6 +180,11 @@ def new_token() -> str:
 def digest(token: str) -> bytes:
     """What the journal knows of a token."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def user_digest(user: str) -> bytes:
+    """What the journal knows of a user; of nobody in particular, nothing."""
+    return hashlib.sha256(user.encode()).digest() if user else b""
 
 
 def _ignore(_: port.Outcome) -> None:

@@ -140,15 +140,15 @@ class Sessions:
             resumable: whether it waits for a client that was lost. Otherwise it ends with its client.
 
         Raises:
-            SessionInUse: a session of this id is connected.
+            SessionInUse: a session of this id is connected, or is another user's who may come back to it.
             ServerBusy: all places are taken; `retry_after` says when to try again.
         """
         async with self._turn(session_id), self._place(session_id):
             left = self._live.get(session_id)
-            if left is not None and left.record.client is not None:
+            if left is not None and (left.record.client is not None or left.record.user != user):
                 raise SessionInUse()
             token = new_token()
-            epoch = await self._keeping.begin(session_id, config, token)
+            epoch = await self._keeping.begin(session_id, config, token, user)
             if epoch is None:
                 raise SessionInUse()
             if left is not None:
@@ -164,15 +164,18 @@ class Sessions:
             user: who wants it.
 
         Raises:
-            ResumeFailed: there is no such session, any more, or the token is not its.
+            ResumeFailed: there is no such session, any more, or the token or the user is not its.
             TakenOver: its client is connected, and nobody else has its token.
             GoingAway: the server stops.
             ServerBusy: all places are taken, or the journal cannot be asked.
         """
         async with self._turn(session_id):
             session = self._live.get(session_id)
-            if session is not None and (link := await self._take_over(session, resume, config)) is not None:
-                return link
+            if session is not None:
+                if session.record.user != user:
+                    raise ResumeFailed()  # as if there were none: whose it is, and whether it lives, is told to nobody
+                if (link := await self._take_over(session, resume, config)) is not None:
+                    return link
             return await self._claim(session_id, resume, config, user)
 
     # ---- a session that lives here
@@ -195,7 +198,7 @@ class Sessions:
     async def _claim(self, session_id: str, resume: Resume, config: RecognitionConfig, user: str) -> Link:
         token = new_token()
         async with self._place(session_id):
-            claimed = await self._keeping.claim(session_id, resume, token)
+            claimed = await self._keeping.claim(session_id, resume, token, user)
             if isinstance(claimed, Refused):
                 raise refusal(claimed)
             try:

@@ -22,10 +22,11 @@ from bench.riva import Plan
 from bench.riva.faults import At, Status
 from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
+from transport.auth.keys import new_key
 from transport.journal.keys import make_key
 from transport.reload import reload
 from transport.riva.channel import Endpoint
-from transport.settings import Admin, Alerts, AlertSink, Inject, Journal, Server, Session, Settings, SettingsError
+from transport.settings import Admin, Alerts, AlertSink, Auth, Inject, Journal, Server, Session, Settings, SettingsError
 
 NOWHERE = Endpoint(name="riva", address="127.0.0.1:1")
 READY = '"ready"'  # in what a client is told first
@@ -70,6 +71,15 @@ async def silent(scene: Scene) -> None:
 async def foreign_page(scene: Scene) -> None:
     usual = await scene.usual()
     async with scene.serving(usual), scene.client(origin="https://elsewhere.example") as client:
+        assert client is None
+
+
+async def stranger(scene: Scene) -> None:
+    """Nobody knows its key."""
+    keys = scene.folder / "keys"
+    keys.write_text(new_key("somebody")[1])
+    settings = Settings(backends=(NOWHERE,), auth=Auth(mode="keys", keys_file=str(keys)))
+    async with scene.serving(settings), scene.client() as client:
         assert client is None
 
 
@@ -346,6 +356,7 @@ _PROVOKED: Mapping[str, Provocation] = {
     "CONN_008": resumes_nothing,
     "CONN_009": twice,
     "CONN_010": taken_over,
+    "CONN_011": stranger,
     "RIVA_013": no_backend,
     "RIVA_099": words_of_a_backend,
     "AUDIO_004": audio_lost,

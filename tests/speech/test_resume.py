@@ -52,7 +52,7 @@ ALL = FIRST + SECOND + THIRD
 class Caller:
     """A client by the book: it keeps its audio, has its finals once, and comes back with what it knows."""
 
-    def __init__(self, sessions: Sessions, pcm: bytes = ALL, session_id: str = "s1") -> None:
+    def __init__(self, sessions: Sessions, pcm: bytes = ALL, session_id: str = "s1", user: str = "") -> None:
         self.sessions = sessions
         self.finals: list[Transcript | Gap] = []
         self.events: list[SessionEvent] = []
@@ -61,9 +61,10 @@ class Caller:
         self.link: Link
         self._pcm = pcm
         self._id = session_id
+        self._user = user
 
     async def open(self) -> None:
-        self.link = await self.sessions.open(self._id, CONFIG)
+        self.link = await self.sessions.open(self._id, CONFIG, user=self._user)
         await self._hear_ready()
 
     async def resume(self, token: str | None = None, seq: int | None = None) -> None:
@@ -74,7 +75,7 @@ class Caller:
             end=last.end if last else 0,
             oldest=self.forgot,
         )
-        self.link = await self.sessions.resume(self._id, resume, CONFIG)
+        self.link = await self.sessions.resume(self._id, resume, CONFIG, user=self._user)
         await self._hear_ready()
 
     async def say(self, until: int) -> None:

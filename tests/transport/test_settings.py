@@ -38,7 +38,9 @@ def test_without_any_layer_everything_is_at_its_default() -> None:
 
 
 def test_options_win_over_the_environment_which_wins_over_the_file(tmp_path: Path) -> None:
-    config = write(tmp_path, "[server]\nhost = '0.0.0.0'\nport = 1\nshutdown_timeout = 1\n")
+    config = write(
+        tmp_path, "[server]\nhost = '0.0.0.0'\nport = 1\nshutdown_timeout = 1\n[auth]\nallow_public = true\n"
+    )
     environ = {"VOXTREE__SERVER__PORT": "2", "VOXTREE__SERVER__SHUTDOWN_TIMEOUT": "2"}
     loaded = load(config, [from_option("server.port=3")], environ)
     assert loaded.settings.server == Server(host="0.0.0.0", port=3, shutdown_timeout=2.0)

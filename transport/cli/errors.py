@@ -38,6 +38,7 @@ _ACTIONS: Mapping[Action, str] = {
     Action.STOP_RECORDING: "stop recording",
     Action.FIX_CONFIG: "change what it sends or asks for",
     Action.NEW_SESSION: "begin another session",
+    Action.NEW_TOKEN: "connect again, with another key or token",
 }
 
 _ALERTS: Mapping[Alert, str] = {

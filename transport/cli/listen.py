@@ -14,7 +14,7 @@ import numpy as np
 from transport.cli.display import Display, bar
 from transport.cli.microphone import Microphone, inputs, load
 from transport.cli.servers import add_server_arguments, server
-from transport.client import Client, Session
+from transport.client import Session
 
 QUIETEST = -60.0  # dB below full scale, where the meter begins
 
@@ -46,8 +46,8 @@ async def _listen(args: argparse.Namespace, microphone: Microphone) -> None:
     display = _Display(microphone.sample_rate)
     stop = asyncio.Event()
     try:
-        async with server(args, display) as url:
-            session = Client(url).session(language=args.language, sample_rate=microphone.sample_rate, live=True)
+        async with server(args, display) as client:
+            session = client.session(language=args.language, sample_rate=microphone.sample_rate, live=True)
             async with session, microphone:
                 _stop_on_interrupt(stop)
                 display.note("listening; Ctrl-C stops")

@@ -37,6 +37,7 @@ COMMANDS = (
     Command("doctor", "transport.cli.doctor", "check this machine, the settings, the journal and the backends"),
     Command("journal", "transport.cli.journal", "look at sessions that can be resumed, and remove them"),
     Command("alerts", "transport.cli.alerts", "try the sinks that alerts are sent to"),
+    Command("keys", "transport.cli.keys", "make keys with which clients prove who they are"),
     Command("config", "transport.cli.config", "check and show the settings"),
     Command("errors", "transport.cli.errors", "explain error codes"),
 )

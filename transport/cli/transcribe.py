@@ -13,7 +13,7 @@ from transport.audio.wav_file import WavFile, read_wav
 from transport.cli.display import Display, bar
 from transport.cli.servers import add_server_arguments, server
 from transport.cli.subtitles import srt
-from transport.client import Client, Final, Interim, SpeechEvent, Transcript, transcribe
+from transport.client import Final, Interim, SpeechEvent, Transcript, transcribe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,8 @@ def run(args: argparse.Namespace) -> int:
 async def _transcribe(args: argparse.Namespace, wav: WavFile) -> Transcript:
     display = _Display(wav, prints_finals=not (args.json or args.srt))
     try:
-        async with server(args, display) as url:
-            return await transcribe(
-                Client(url), wav, language=args.language, realtime=args.realtime, listener=display.show
-            )
+        async with server(args, display) as client:
+            return await transcribe(client, wav, language=args.language, realtime=args.realtime, listener=display.show)
     finally:
         display.clear()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transport.audio.formats import AudioFormat, Encoding, require_supported
 from transport.client.core import ClientCore
-from transport.client.dialling import Dialler
+from transport.client.dialling import Dialler, Token
 from transport.client.session import Session
 from transport.wire.voxtree_v1_schema import StartConfig
 
@@ -20,14 +20,15 @@ class Client:
 
     Args:
         url: `ws://HOST:PORT/transcribe`; with `/ID` behind it, that is the session's id.
-        token: sent as `Authorization: Bearer`, for a proxy that asks for one.
+        token: who we are, sent as `Authorization: Bearer`; or a coroutine function that gives one, and another when the
+            server takes that no more.
         keep: seconds of audio kept for a lost connection. A server settles most within some 10 s.
         give_up_after: seconds without a connection after which a session fails; None: what the server keeps sessions
             for (`session.resume_window`), and a little more.
     """
 
     def __init__(
-        self, url: str, token: str | None = None, *, keep: float = 60.0, give_up_after: float | None = None
+        self, url: str, token: Token | None = None, *, keep: float = 60.0, give_up_after: float | None = None
     ) -> None:
         self._dialler = Dialler(url, token)
         self._keep = keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -50,6 +51,9 @@ class _Refusal(msgspec.Struct):
 _refusal = msgspec.json.Decoder(_Refusal).decode
 
 
+Token = str | Callable[[], Awaitable[str]]
+
+
 class _Connection(SafeToAbort, ClientConnection):
     """A client's connection that a server may refuse while we are sending."""
 
@@ -59,12 +63,14 @@ class Dialler:
 
     Args:
         url: `ws://HOST:PORT/transcribe`, or with a session id of one's own behind it.
-        token: sent as `Authorization: Bearer`; None: nothing is.
+        token: sent as `Authorization: Bearer`, or what gives one, which is asked again when that is refused; None:
+            nothing is.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: Token | None = None) -> None:
         self._url = url
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._token = token
+        self._current = token if isinstance(token, str) else None
 
     async def dial(self, session_id: str) -> ClientConnection:
         """A new connection. `session_id`: of the session that is resumed; empty: none is.
@@ -72,10 +78,26 @@ class Dialler:
         Raises:
             Unreachable: there will be none.
         """
+        had = self._current
+        await self._need_token()
+        try:
+            return await self._connected(session_id)
+        except Unreachable as error:
+            if not _is_refused(error.__cause__) or not callable(self._token) or had is None:
+                raise
+            self._current = None  # it was good once, and may have expired
+        await self._need_token()
+        return await self._connected(session_id)
+
+    async def _need_token(self) -> None:
+        if self._current is None and callable(self._token):
+            self._current = await self._token()
+
+    async def _connected(self, session_id: str) -> ClientConnection:
         try:
             return await connect(
                 named(self._url, session_id),
-                additional_headers=self._headers,
+                additional_headers={} if self._current is None else {"Authorization": f"Bearer {self._current}"},
                 subprotocols=[Subprotocol(each) for each in ("voxtree.v1", *((RESUMES,) if session_id else ()))],
                 compression=None,
                 max_size=MAX_EVENT_BYTES,
@@ -97,6 +119,10 @@ def named(url: str, session_id: str) -> str:
     before, found, _ = parts.path.rpartition(_PATH)
     path = (before + found if found else parts.path.rstrip("/")) + f"/{session_id}"
     return urlunsplit(parts._replace(path=path))
+
+
+def _is_refused(error: BaseException | None) -> bool:
+    return isinstance(error, InvalidStatus) and error.response.status_code == 401
 
 
 def _told(error: Exception) -> tuple[Problem | None, float | None]:

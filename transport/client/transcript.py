@@ -40,18 +40,21 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(word for segment in self.segments for word in segment.words)
 
 
-def transcribe_file(path: str | os.PathLike[str], *, url: str, language: str = "en-US") -> Transcript:
+def transcribe_file(
+    path: str | os.PathLike[str], *, url: str, language: str = "en-US", token: str | None = None
+) -> Transcript:
     """The transcript of a WAV file, by a server that runs. For scripts: it blocks, and runs an event loop of its own.
 
     Args:
         url: `ws://HOST:PORT/transcribe`.
         language: BCP-47.
+        token: a key or token, if the server asks for one.
 
     Raises:
         UnreadableAudio: the file is no WAV that voxtree can decode.
         SessionFailed: the server could not be reached, refused, or stayed away for too long.
     """
-    return asyncio.run(transcribe(Client(url), read_wav(path), language=language))
+    return asyncio.run(transcribe(Client(url, token), read_wav(path), language=language))
 
 
 async def transcribe(

@@ -22,6 +22,7 @@ _BY_ACTION: Mapping[Action, StatusCode] = MappingProxyType(
         Action.STOP_RECORDING: StatusCode.INVALID_ARGUMENT,
         Action.FIX_CONFIG: StatusCode.INVALID_ARGUMENT,  # also for a model that is not there, as Riva does
         Action.NEW_SESSION: StatusCode.INTERNAL,
+        Action.NEW_TOKEN: StatusCode.UNAUTHENTICATED,
     }
 )
 _BY_CODE: Mapping[str, StatusCode] = MappingProxyType(  # where gRPC has a status that says it better

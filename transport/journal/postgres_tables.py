@@ -40,9 +40,12 @@ MIGRATIONS: tuple[LiteralString, ...] = (
     ALTER TABLE voxtree_sessions ADD COLUMN confirmed boolean NOT NULL DEFAULT true;
     UPDATE voxtree_sessions SET confirmed = false WHERE length(previous) > 0;
     """,
+    """
+    ALTER TABLE voxtree_sessions ADD COLUMN user_hash bytea NOT NULL DEFAULT '';
+    """,
 )
 COLUMNS: LiteralString = (
-    "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed"
+    "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed, user_hash"
 )
 OVER: LiteralString = (
     "since + %(window)s + CASE WHEN connected THEN %(lease)s ELSE 0 END + %(ttl)s <= %(now)s"
@@ -120,11 +123,11 @@ class PostgresTables:
         self._execute(
             f"INSERT INTO voxtree_sessions ({COLUMNS}) SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[],"
             " %s::bytea[], %s::bytea[], %s::boolean[], %s::double precision[], %s::bigint[], %s::bigint[],"
-            " %s::bigint[], %s::boolean[]) ON CONFLICT (session_id) DO UPDATE"
+            " %s::bigint[], %s::boolean[], %s::bytea[]) ON CONFLICT (session_id) DO UPDATE"
             " SET epoch = excluded.epoch, config = excluded.config,"
             " token = excluded.token, previous = excluded.previous, connected = excluded.connected,"
             " since = excluded.since, seq = excluded.seq, last_end = excluded.last_end, position = excluded.position,"
-            " confirmed = excluded.confirmed",
+            " confirmed = excluded.confirmed, user_hash = excluded.user_hash",
             (
                 list(rows),
                 [row.epoch for row in values],
@@ -137,6 +140,7 @@ class PostgresTables:
                 [row.end for row in values],
                 [row.position for row in values],
                 [row.confirmed for row in values],
+                [row.user for row in values],
             ),
         )
 
@@ -158,7 +162,7 @@ class PostgresTables:
 
 
 def row_of(values: tuple[Any, ...]) -> tuple[str, Row]:
-    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed = values
+    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed, user = values
     return session_id, Row(
         epoch=epoch,
         config=config,
@@ -170,4 +174,5 @@ def row_of(values: tuple[Any, ...]) -> tuple[str, Row]:
         end=end,
         position=position,
         confirmed=confirmed,
+        user=user,
     )

@@ -37,8 +37,11 @@ MIGRATIONS = (
     ALTER TABLE voxtree_sessions ADD COLUMN confirmed INTEGER NOT NULL DEFAULT 1;
     UPDATE voxtree_sessions SET confirmed = 0 WHERE length(previous) > 0
     """,
+    """
+    ALTER TABLE voxtree_sessions ADD COLUMN user_hash BLOB NOT NULL DEFAULT x''
+    """,
 )
-COLUMNS = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed"
+COLUMNS = "session_id, epoch, config, token, previous, connected, since, seq, last_end, position, confirmed, user_hash"
 RESUMABLE_UNTIL = "since + :window + CASE WHEN connected THEN :lease ELSE 0 END"
 
 
@@ -83,10 +86,10 @@ class SqliteTables:
 
     def write(self, rows: Mapping[str, Row]) -> None:
         self._execute_many(
-            f"INSERT OR REPLACE INTO voxtree_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO voxtree_sessions ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (each, row.epoch, row.config, row.token, row.previous, row.connected, row.since, row.seq, row.end,
-                 row.position, row.confirmed)
+                 row.position, row.confirmed, row.user)
                 for each, row in rows.items()
             ],
         )  # fmt: skip
@@ -105,8 +108,10 @@ class SqliteTables:
         return self._execute(f"DELETE FROM voxtree_sessions WHERE {over}", values).rowcount
 
 
-def row_of(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, int | None, int]) -> tuple[str, Row]:
-    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed = values
+def row_of(
+    values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, int | None, int, bytes],
+) -> tuple[str, Row]:
+    session_id, epoch, config, token, previous, connected, since, seq, end, position, confirmed, user = values
     return session_id, Row(
         epoch=epoch,
         config=config,
@@ -118,4 +123,5 @@ def row_of(values: tuple[str, int, bytes, bytes, bytes, int, float, int, int, in
         end=end,
         position=position,
         confirmed=bool(confirmed),
+        user=user,
     )

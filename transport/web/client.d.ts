@@ -3,7 +3,8 @@
 export type State =
   | "idle" | "requesting-mic" | "connecting" | "live" | "reconnecting" | "degraded" | "delayed" | "draining" | "closed";
 export type Action =
-  | "none" | "reconnect" | "retry" | "stop_recording" | "fix_config" | "new_session" | "help" | "secure" | "microphone";
+  | "none" | "reconnect" | "retry" | "stop_recording" | "fix_config" | "new_session" | "new_token" | "help"
+  | "secure" | "microphone";
 export type Word = { text: string; startMs: number; endMs: number; confidence: number };
 export type Final = {
   seq: number; text: string; startMs: number; endMs: number; words: Word[]; confidence?: number; source: string;

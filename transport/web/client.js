@@ -12,7 +12,7 @@
 
 /**
  * @typedef {"idle"|"requesting-mic"|"connecting"|"live"|"reconnecting"|"degraded"|"delayed"|"draining"|"closed"} State
- * @typedef {"none"|"reconnect"|"retry"|"stop_recording"|"fix_config"|"new_session"|"help"|"secure"|"microphone"} Action
+ * @typedef {"none"|"reconnect"|"retry"|"stop_recording"|"fix_config"|"new_session"|"new_token"|"help"|"secure"|"microphone"} Action
  * @typedef {{ text: string, startMs: number, endMs: number, confidence: number }} Word
  * @typedef {{ seq: number, text: string, startMs: number, endMs: number, words: Word[], confidence?: number,
  *   source: string, provisional: boolean }} Final
@@ -53,6 +53,7 @@ const CATALOGUE = {
   CONN_008: ["Your session could not be resumed. What you have stays valid; please start a new one.", "new_session", 4404],
   CONN_009: ["This session is already open elsewhere.", "new_session", 4409],
   CONN_010: ["This session goes on in another connection.", "none", 4409],
+  CONN_011: ["Please sign in again.", "new_token", 4401],
   CONN_012: ["There are too many connections from you. Please try again shortly.", "retry", 1013],
   RIVA_001: ["Service temporarily unavailable", "none", 1013],
   RIVA_002: ["Language not supported", "fix_config", 4404],
@@ -117,6 +118,7 @@ const LABELS = {
   stop_recording: "Stop recording",
   fix_config: "Change the settings",
   new_session: "Start a new session",
+  new_token: "Sign in again",
   help: "Show how to allow it",
   secure: "Open the secure page",
   microphone: "Use another microphone",

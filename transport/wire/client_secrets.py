@@ -18,8 +18,8 @@ PREFIX = "voxtree_cs_"  # for scanners that look for secrets where there should 
 LIFETIME = 600.0  # seconds; OpenAI's default. Only the handshake needs it, so it bounds how long a leaked one is of use
 KEY_BYTES = 32  # as many as the digest has; RFC 2104, section 3
 
-_NONCE_BYTES = 8  # no two secrets are the same
-_CLAIM = struct.Struct(f">Q{_NONCE_BYTES}s")  # when it expires, and the nonce; the content follows
+_NONCE_BYTES = 6  # no two secrets are the same
+_CLAIM = struct.Struct(f">Q{_NONCE_BYTES}sH")  # when it expires, the nonce, the user's length; user and content follow
 _DIGEST_BYTES = sha256().digest_size
 
 
@@ -33,7 +33,7 @@ class ClientSecret(NamedTuple):
 class ClientSecrets:
     """Makes secrets and knows its own again, without keeping any: each carries its expiry under a keyed digest.
 
-    It may carry something else besides, which its holder can read and cannot change.
+    It carries whose it is, and maybe something else besides, which its holder can read and cannot change.
 
     A secret may be used more than once: clients that reconnect within its lifetime need not fetch another.
 
@@ -51,10 +51,11 @@ class ClientSecrets:
             raise ValueError(f"a key of {len(self._key)} bytes; it takes {KEY_BYTES}")
         self._clock = clock
 
-    def mint(self, content: bytes = b"", *, lifetime: float = LIFETIME) -> ClientSecret:
-        """A new one, good for so many seconds. Its characters are those of a WebSocket subprotocol."""
+    def mint(self, content: bytes = b"", *, user: str = "", lifetime: float = LIFETIME) -> ClientSecret:
+        """A new one for a user, good for so many seconds. Its characters are those of a WebSocket subprotocol."""
         expires_at = math.ceil(self._clock() + lifetime)
-        claim = _CLAIM.pack(expires_at, secrets.token_bytes(_NONCE_BYTES)) + content
+        whose = user.encode()
+        claim = _CLAIM.pack(expires_at, secrets.token_bytes(_NONCE_BYTES), len(whose)) + whose + content
         sealed = base64.urlsafe_b64encode(claim + self._digest(claim)).rstrip(b"=")  # which a subprotocol must not have
         return ClientSecret(PREFIX + sealed.decode("ascii"), expires_at)
 
@@ -64,12 +65,24 @@ class ClientSecrets:
 
     def content(self, value: str) -> bytes | None:
         """What it carries; None: it is none of ours, or expired."""
+        opened = self._opened(value)
+        return None if opened is None else opened[1]
+
+    def user(self, value: str) -> str | None:
+        """Whose it is; None: it is none of ours, or expired."""
+        opened = self._opened(value)
+        return None if opened is None else opened[0]
+
+    def _opened(self, value: str) -> tuple[str, bytes] | None:
         sealed = _unsealed(value)
         claim, digest = sealed[:-_DIGEST_BYTES], sealed[-_DIGEST_BYTES:]
         if len(claim) < _CLAIM.size or not hmac.compare_digest(digest, self._digest(claim)):
             return None
-        expires_at: int = _CLAIM.unpack_from(claim)[0]
-        return claim[_CLAIM.size :] if self._clock() < expires_at else None
+        expires_at, _, length = _CLAIM.unpack_from(claim)
+        if self._clock() >= expires_at:
+            return None
+        begin = _CLAIM.size + length
+        return claim[_CLAIM.size : begin].decode(), claim[begin:]
 
     def _digest(self, claim: bytes) -> bytes:
         return hmac.digest(self._key, PREFIX.encode("ascii") + claim, sha256)

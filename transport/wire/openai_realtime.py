@@ -70,7 +70,7 @@ def connect(request: Request, session_id: str, *, secrets: ClientSecrets, is_bet
     """Who speaks to a client of OpenAI's, as `transport.wire.port.Routes` has it.
 
     A key that looks like a secret of ours must be one; its session then has the settings for which it was made. Others
-    are OpenAI's, and not looked at: there is nothing yet that they would open.
+    have been looked at before, if anybody is asked who it is.
 
     Args:
         is_beta: it is known for a client of the beta; otherwise its request tells.

@@ -32,7 +32,7 @@ def client_secret(request: Request, *, secrets: ClientSecrets) -> Answer:
         settings = DEFAULTS.updated(asked.session)
     except SpeechError as error:
         return refusal(HTTPStatus.BAD_REQUEST, error)
-    secret = _minted(settings, asked.expires_after, secrets)
+    secret = _minted(settings, asked.expires_after, request.user, secrets)
     session = settings.session(_identity())
     return Answer(HTTPStatus.OK, _write(Secret(value=secret.value, expires_at=secret.expires_at, session=session)))
 
@@ -45,7 +45,7 @@ def transcription_session(request: Request, *, secrets: ClientSecrets) -> Answer
     except SpeechError as error:
         return refusal(HTTPStatus.BAD_REQUEST, error)
     lifetime = asked.client_secret.expires_at if asked.client_secret else SecretLifetime()
-    secret = _minted(settings, lifetime, secrets)
+    secret = _minted(settings, lifetime, request.user, secrets)
     return Answer(HTTPStatus.OK, _write(settings.beta_session(_identity(), secret)))
 
 
@@ -56,9 +56,9 @@ def _read(body: bytes, kind: type[_T]) -> _T:
         raise InvalidMessage(" ".join(str(exc).split())[:200]) from exc
 
 
-def _minted(settings: SessionSettings, lifetime: SecretLifetime, secrets: ClientSecrets) -> SecretValue:
+def _minted(settings: SessionSettings, lifetime: SecretLifetime, user: str, secrets: ClientSecrets) -> SecretValue:
     seconds = LIFETIME if lifetime.seconds is None else lifetime.seconds
-    value, expires_at = secrets.mint(settings.carry(), lifetime=seconds)
+    value, expires_at = secrets.mint(settings.carry(), user=user, lifetime=seconds)
     return SecretValue(value=value, expires_at=expires_at)
 
 

@@ -149,9 +149,14 @@ def catalogue_close(code: str) -> int:
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """An HTTP request, for a WebSocket or by POST. Names in `headers` are in small letters; `path` has no query."""
+    """An HTTP request, for a WebSocket or by POST. Names in `headers` are in small letters; `path` has no query.
+
+    `user` is who has been let in with it; empty: nobody was asked.
+    """
 
     path: str
+    method: str = "GET"
+    user: str = ""
     query: Mapping[str, Sequence[str]] = {}
     headers: Mapping[str, Sequence[str]] = {}
     body: bytes = b""

@@ -92,7 +92,7 @@ def mint(request: Request, *, secrets: ClientSecrets) -> Answer:
 
     What is in the POST does not matter: clients send their settings in the WebSocket.
     """
-    value, expires_at = secrets.mint()
+    value, expires_at = secrets.mint(user=request.user)
     session = Session(id=f"sess_{uuid.uuid4()}", client_secret=Secret(value=value, expires_at=expires_at))
     return Answer(HTTPStatus.OK, _write(session))
 
@@ -100,7 +100,7 @@ def mint(request: Request, *, secrets: ClientSecrets) -> Answer:
 def connect(request: Request, session_id: str, *, secrets: ClientSecrets) -> Accepted | Answer:
     """Who speaks to a client, as `transport.wire.port.Routes` has it.
 
-    A secret that is offered must be a good one. None need be: there is nothing yet that it would open.
+    A secret that is offered must be a good one. Whether any need be is decided before.
     """
     if "transcription" not in request.query.get("intent", ("transcription",)):
         return _refusal(HTTPStatus.BAD_REQUEST, "intent: only `transcription` is spoken here")

@@ -47,6 +47,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         since: when its owner last said so, or when it lost its client; seconds since 1970.
         seq, end: of its last entry.
         position: up to where it was heard, once it has finished.
+        user: whose it is, as a hash; empty: nobody's in particular.
     """
 
     epoch: int
@@ -59,6 +60,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
     end: int = 0
     position: int | None = None
+    user: bytes = b""
 
     def is_opened_by(self, token: bytes) -> bool:
         """Whether this token resumes it."""
@@ -158,14 +160,17 @@ class _Ledger:
                 return Opened(row.epoch)
             if row.is_connected(self._now, self._retention):
                 return Occupied()
+            if row.user != open_.user and self._now < row.resumable_until(self._retention):
+                return Occupied()
             self._remove(open_.session_id)
-        row = Row(epoch=self._tables.next_epoch(), config=open_.config, token=open_.token, since=self._now)
+        epoch = self._tables.next_epoch()
+        row = Row(epoch=epoch, config=open_.config, token=open_.token, since=self._now, user=open_.user)
         self._put(open_.session_id, None, row)
         return Opened(row.epoch)
 
     def _claim(self, claim: Claim) -> Outcome:
         row = self._rows.get(claim.session_id)
-        if row is None or self._now >= row.resumable_until(self._retention):
+        if row is None or row.user != claim.user or self._now >= row.resumable_until(self._retention):
             return Refused()
         if row.token == claim.next_token:  # asked again
             claimed = row

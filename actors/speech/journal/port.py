@@ -1,8 +1,8 @@
 """What sessions ask of the journal and what it answers, and the port that its stores fit.
 
-A session's row knows its epoch, the hashes of its tokens and how far its entries reach; its entries are finals and
-gaps. Whoever opens or claims a session owns it under a new epoch, and nobody can write under an older one any more: of
-two processes that believe they own a session, one is told that it does not.
+A session's row knows its epoch, whose it is, the hashes of its tokens and how far its entries reach; its entries are
+finals and gaps. Whoever opens or claims a session owns it under a new epoch, and nobody can write under an older one
+any more: of two processes that believe they own a session, one is told that it does not.
 """
 
 from __future__ import annotations
@@ -45,15 +45,22 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-# ---- what is asked; `token` and `next_token` are SHA-256 hashes, of a token the journal sees nothing else
+# ---- what is asked; `token`, `next_token` and `user` are SHA-256 hashes, the journal sees nothing else of them
 
 
 class Open(msgspec.Struct, frozen=True):
-    """A session begins: `Opened`, or `Occupied` while one of its id is connected. Of one that is not, nothing stays."""
+    """A session begins: `Opened`, or `Occupied` while one of its id is connected, or can be resumed by another user.
+
+    Otherwise nothing stays of one that had its id.
+
+    Attributes:
+        user: whose it is; empty: nobody's in particular.
+    """
 
     session_id: str
     config: bytes
     token: bytes
+    user: bytes = b""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -65,6 +72,7 @@ class Claim(msgspec.Struct, frozen=True):
         seq: the client has all entries up to this one.
         rewind: drop those above it, instead of giving them back: they are to be made again.
         owner: who asks owns the session already, under this epoch, and knows all of it; None: knows nothing of it.
+        user: whose the client is. It has to be the one that opened the session.
     """
 
     session_id: str
@@ -73,6 +81,7 @@ class Claim(msgspec.Struct, frozen=True):
     seq: int
     rewind: bool = False
     owner: int | None = None
+    user: bytes = b""
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -156,7 +165,7 @@ class Claimed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """There is no such session, it cannot be resumed any more, or the token is not its: nobody is told which.
+    """There is no such session, it cannot be resumed any more, or token or user are not its: nobody is told which.
 
     Attributes:
         superseded: the token was the session's before its present client got its own, and that client is connected.

@@ -32,6 +32,7 @@ from actors.speech.journal.port import (
 RETENTION = Retention(window=60.0, lease=25.0, ttl=3600.0)
 CONFIG = b"\x00config"
 FIRST, SECOND, THIRD, OTHER = (bytes([number]) * 32 for number in (1, 2, 3, 9))
+ANN, BOB = b"\x0a" * 32, b"\x0b" * 32  # users
 
 
 def entry(seq: int, body: bytes | None = None) -> Entry:
@@ -297,6 +298,48 @@ class Conformance:
         claimed = await owner.claimed(FIRST, SECOND, seq=1)
         assert await owner.claimed(FIRST, SECOND, seq=1) == claimed
         assert await owner.ask(Append("s1", claimed.epoch, entries(3))) == Written()
+
+    # ---- users
+
+    async def test_a_session_can_be_claimed_by_its_user_alone_whoever_has_its_token(
+        self, owner: Owner, another: Owner
+    ) -> None:
+        await owner.ask(Open("s1", CONFIG, FIRST, ANN))
+        for user in (BOB, b""):
+            assert (user, await another.ask(Claim("s1", FIRST, SECOND, 0, user=user))) == (user, Refused())
+        assert isinstance(await another.ask(Claim("s1", FIRST, SECOND, 0, user=ANN)), Claimed)
+
+    async def test_another_user_with_an_old_token_is_not_told_that_it_was_one(self, owner: Owner) -> None:
+        await owner.ask(Open("s1", CONFIG, FIRST, ANN))
+        claimed = await owner.ask(Claim("s1", FIRST, SECOND, 0, user=ANN))
+        assert isinstance(claimed, Claimed)
+        await owner.ask(Confirm("s1", claimed.epoch))
+        assert await owner.ask(Claim("s1", FIRST, THIRD, 0, user=ANN)) == Refused(superseded=True)
+        assert await owner.ask(Claim("s1", FIRST, THIRD, 0, user=BOB)) == Refused()
+
+    async def test_an_id_whose_user_may_come_back_is_not_given_to_another(
+        self, owner: Owner, another: Owner, stand: Stand
+    ) -> None:
+        opened = await owner.ask(Open("s1", CONFIG, FIRST, ANN))
+        assert isinstance(opened, Opened)
+        await owner.ask(Renew("s1", opened.epoch, connected=False))
+        await stand.pass_time(58)
+        for user in (BOB, b""):
+            assert (user, await another.ask(Open("s1", CONFIG, OTHER, user))) == (user, Occupied())
+        assert isinstance(await another.ask(Claim("s1", FIRST, SECOND, 0, user=ANN)), Claimed)
+
+    async def test_an_id_is_free_for_everybody_once_its_user_is_too_late_and_at_once_for_the_same_user(
+        self, owner: Owner, another: Owner, stand: Stand
+    ) -> None:
+        opened = await owner.ask(Open("s1", CONFIG, FIRST, ANN))
+        assert isinstance(opened, Opened)
+        await owner.ask(Renew("s1", opened.epoch, connected=False))
+        again = await another.ask(Open("s1", CONFIG, SECOND, ANN))
+        assert isinstance(again, Opened)
+        await another.ask(Renew("s1", again.epoch, connected=False))
+        await stand.pass_time(62)
+        assert isinstance(await owner.ask(Open("s1", CONFIG, OTHER, BOB)), Opened)
+        assert await owner.ask(Claim("s1", SECOND, THIRD, 0, user=ANN)) == Refused()
 
     # ---- time
 

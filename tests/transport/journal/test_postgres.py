@@ -164,7 +164,7 @@ def test_a_journal_of_a_later_version_is_told_and_left_as_it_is(
     database: PostgresDatabase, by_hand: psycopg.Connection
 ) -> None:
     by_hand.execute("INSERT INTO voxtree_schema VALUES (7)")
-    with pytest.raises(JournalDamaged, match="is of version 7, and this voxtree knows 2 at most"):
+    with pytest.raises(JournalDamaged, match="is of version 7, and this voxtree knows 3 at most"):
         database.open()
 
 

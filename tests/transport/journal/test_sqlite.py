@@ -138,7 +138,7 @@ def test_a_journal_of_a_later_version_is_told_and_left_as_it_is(tmp_path: Path) 
         connection.execute("INSERT INTO voxtree_schema VALUES (7)")
     error = refusal(path)
     assert isinstance(error, JournalDamaged)
-    assert error.detail == f"{path} is of version 7, and this voxtree knows 2 at most"
+    assert error.detail == f"{path} is of version 7, and this voxtree knows 3 at most"
 
 
 @pytest.mark.parametrize("page", [1, 3, 5, 8])

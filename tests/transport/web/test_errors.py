@@ -37,6 +37,7 @@ LABELS = {
     Action.STOP_RECORDING: "Stop recording",
     Action.FIX_CONFIG: "Change the settings",
     Action.NEW_SESSION: "Start a new session",
+    Action.NEW_TOKEN: "Sign in again",
 }
 SHOW = """async ({ code, more, texts }) => {
     const { VoxtreeError, VoxtreeSession } = await import("/client.js");
