@@ -216,7 +216,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
             self.protocol.send_close(CloseCode.TRY_AGAIN_LATER)
             for data in self.protocol.data_to_send():
                 self.transport.write(data)
-        elif not self._answered:
+        elif not (self._answered or self.protocol.eof_sent):  # else it has its answer, and is only to close
             self._answer(Refused(http.HTTPStatus.SERVICE_UNAVAILABLE, error, CROWD).answer())
         self.transport.close()  # its file descriptor is needed, so what it still sends is not waited for
 
