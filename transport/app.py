@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from actors.address import Ref
 from actors.hosting import actor_child
-from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import SpeechError
+from actors.speech.error_handler import ErrorContext, ErrorHandler
+from actors.speech.errors import NotReloaded, SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.keeping import Keeping
 from actors.speech.messages import CacheMessage
@@ -56,6 +56,7 @@ from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
+from transport.tls import Certificate
 from transport.tracing import Tracing
 from transport.web import site
 from transport.wire.client_secrets import ClientSecrets
@@ -155,6 +156,7 @@ class App:
             cache=self.cache,
             listener=self._observers.session,
         )
+        self.certificate = self._certificate(settings)
         self._secrets = place.secrets or ClientSecrets()
         self.authentication = Authentication(settings.auth, self._secrets)
         self.admission = Admission(settings.server, self.authentication)
@@ -191,6 +193,8 @@ class App:
         if not endpoints:
             raise SettingsError("no backends are left, and the embedded recogniser does not run: that needs a restart")
         authority = self.authentication.read()
+        if self.certificate is not None:
+            self.certificate.reload()
         try:
             changes = await self.backends.reconfigure(endpoints)
         except ValueError as error:
@@ -207,6 +211,17 @@ class App:
         """Let everybody who observes know that the settings were read again."""
         self._observers.reloaded(ok)
 
+    def _certificate(self, settings: Settings) -> Certificate | None:
+        if settings.tls.cert_file is None:
+            return None
+        certificate = Certificate(settings.tls, on_refused=self._not_replaced)
+        self.metrics.watch_certificate(certificate.expires_in)
+        return certificate
+
+    def _not_replaced(self, error: SettingsError) -> None:
+        problem = NotReloaded(f"the certificate in use stays: {error}")
+        self.errors.report(problem, ErrorContext(path="certificate"))
+
     def _riva_door(self, settings: Settings) -> GrpcDoor | None:
         if settings.dialects.riva_port is None:
             return None
@@ -219,6 +234,7 @@ class App:
             admission=self.admission,
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
+            credentials=None if self.certificate is None else self.certificate.grpc_credentials,
             shared=self._place.shares_ports,
         )
 
@@ -240,6 +256,7 @@ class App:
             doors=doors(settings.dialects.vosk_port),
             on_refused=self._observers.refused,
             on_drain=self._drain_riva_door,
+            tls=None if self.certificate is None else self.certificate.context,
             shared=self._place.shares_ports,
         )
 
@@ -318,6 +335,7 @@ class App:
             self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
+            *([] if self.certificate is None else [Child("certificate", self.certificate.run)]),
             *([] if self.authentication.key_set is None else [Child("token keys", self.authentication.key_set.run)]),
             *([] if self.riva_door is None else [_door("riva door", self.riva_door, settings)]),
             _door("front door", self.front_door, settings),

@@ -131,6 +131,11 @@ class Metrics(Observer):
         self._slow = counter("slow_consumer", "Clients that were ended because they read too slowly.")
         self._unsent = gauge("send_buffer_bytes_max", "Bytes in the fullest write buffer of a connection.")
         self._refused = counter("handshake_rejected", "Requests that were refused before a session.", "reason")
+        self._expiry = gauge(
+            "certificate_expiry_seconds",
+            "Until the certificate that is shown is not valid any more.",
+            "certificate",
+        )
         self._reloaded = gauge("config_last_reload_successful", "0: the settings of the last reload were not usable.")
         self._reloaded.set(1)
         gauge("build_info", "Which voxtree this is.", "version").labels(version()).set(1)
@@ -209,6 +214,10 @@ class Metrics(Observer):
                 self._fenced.inc(fenced)
             case BatchFailed(code=code):
                 self._commit_errors.labels(code).inc()
+
+    def watch_certificate(self, expires_in: Callable[[], float]) -> None:
+        """Expose how long the certificate that clients are shown is still valid."""
+        self._expiry.labels("clients").set_function(expires_in)
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()
