@@ -7,7 +7,7 @@ CODE := supervisor actors transport tests bench
 AT_ONCE := $(shell expr 2 '*' "$$(getconf _NPROCESSORS_ONLN)")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check bench lock clean
+.PHONY: help demo test lint types check bench lock sbom audit clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,20 @@ lock: $(READY)  ## pin the newest dependencies that are at least eight days old
 	@PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --exclude-newer '8 days' --custom-compile-command 'make lock' --extra all \
 		pyproject.toml requirements/build.in --output-file requirements/test.txt
+
+# Tools of their own, which the project itself does not need: kept out of its lock, in an environment of their own.
+sbom: $(READY)  ## the dependencies as CycloneDX, from the lock: dist/sbom.json
+	@mkdir -p dist
+	@$(call tool,cyclonedx-bom==7.5.0) && build/tools/bin/cyclonedx-py requirements requirements/test.txt \
+		--pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.json
+	@echo 'dist/sbom.json'
+
+audit: $(READY)  ## known vulnerabilities of the locked dependencies (asks a database on the network)
+	@$(call tool,pip-audit==2.10.1) && { build/tools/bin/pip-audit --disable-pip --require-hashes -r requirements/test.txt || \
+		{ echo 'pip-audit has found something, or could not reach its database: the lines above say which' >&2; exit 1; }; }
+
+tool = test -x build/tools/bin/python || $(BIN)/python -m venv build/tools; \
+	build/tools/bin/python -m pip install --quiet --disable-pip-version-check $(1)
 
 clean:  ## remove everything that make made
 	@rm -rf $(VENV) $(VENV).log build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

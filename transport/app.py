@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from actors.address import Ref
 from actors.hosting import actor_child
-from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import SpeechError
+from actors.speech.error_handler import ErrorContext, ErrorHandler
+from actors.speech.errors import NotReloaded, SpeechError
 from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.keeping import Keeping
 from actors.speech.messages import CacheMessage
@@ -57,6 +57,7 @@ from transport.reporting import Reporting
 from transport.riva.channel import Endpoint
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
+from transport.tls import Certificate
 from transport.tracing import Tracing
 from transport.web import site
 from transport.wire.client_secrets import ClientSecrets
@@ -166,6 +167,7 @@ class App:
             load=self.load,
             returns=ReturnTimes(),
         )
+        self.certificate = self._certificate(settings)
         self._secrets = place.secrets or ClientSecrets()
         self.authentication = Authentication(settings.auth, self._secrets)
         self.admission = Admission(settings.server, self.authentication, self.gate)
@@ -202,6 +204,8 @@ class App:
         if not endpoints:
             raise SettingsError("no backends are left, and the embedded recogniser does not run: that needs a restart")
         authority = self.authentication.read()
+        if self.certificate is not None:
+            self.certificate.reload()
         try:
             changes = await self.backends.reconfigure(endpoints)
         except ValueError as error:
@@ -219,6 +223,17 @@ class App:
         """Let everybody who observes know that the settings were read again."""
         self._observers.reloaded(ok)
 
+    def _certificate(self, settings: Settings) -> Certificate | None:
+        if settings.tls.cert_file is None:
+            return None
+        certificate = Certificate(settings.tls, on_refused=self._not_replaced)
+        self.metrics.watch_certificate(certificate.expires_in)
+        return certificate
+
+    def _not_replaced(self, error: SettingsError) -> None:
+        problem = NotReloaded(f"the certificate in use stays: {error}")
+        self.errors.report(problem, ErrorContext(path="certificate"))
+
     def _riva_door(self, settings: Settings) -> GrpcDoor | None:
         if settings.dialects.riva_port is None:
             return None
@@ -231,6 +246,7 @@ class App:
             admission=self.admission,
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
+            credentials=None if self.certificate is None else self.certificate.grpc_credentials,
             shared=self._place.shares_ports,
             on_refused=self._observers.refused,
         )
@@ -254,6 +270,7 @@ class App:
             doors=doors(settings.dialects.vosk_port),
             on_refused=self._observers.refused,
             on_drain=self._drain_riva_door,
+            tls=None if self.certificate is None else self.certificate.context,
             shared=self._place.shares_ports,
         )
 
@@ -340,6 +357,7 @@ class App:
             self.backends.child(),
             *([] if self.cache is None else [_cache(settings.cache, self.cache)]),
             self.sessions.child(),
+            *([] if self.certificate is None else [Child("certificate", self.certificate.run)]),
             *([] if self.authentication.key_set is None else [Child("token keys", self.authentication.key_set.run)]),
             *([] if self.riva_door is None else [_door("riva door", self.riva_door, settings)]),
             _door("front door", self.front_door, settings),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -91,6 +92,7 @@ class FrontDoor:
         doors: ports besides `server.port`, and what is spoken there whatever the path.
         on_refused: told why a request was refused before there was a session.
         on_drain: called when it begins to drain.
+        tls: encrypts, on all ports; None: nothing does.
         shared: other processes may listen on the same ports, and the system spreads clients over them.
     """
 
@@ -111,6 +113,7 @@ class FrontDoor:
         doors: Mapping[int, Connect] = MappingProxyType({}),
         on_refused: Callable[[str], None] = lambda reason: None,
         on_drain: Callable[[], None] = lambda: None,
+        tls: ssl.SSLContext | None = None,
         shared: bool = False,
     ) -> None:
         self._settings = server
@@ -122,6 +125,7 @@ class FrontDoor:
         self._doors = doors
         self._on_refused = on_refused
         self._on_drain = on_drain
+        self._tls = tls
         self._shared = shared
         self._admission = admission or Admission(server)
         self._clients = Clients(
@@ -168,7 +172,8 @@ class FrontDoor:
         """Where clients connect, once it serves; an id of theirs may follow behind a slash."""
         host, port = self._addresses[0]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        return f"ws://[{host}]:{port}{_UNNAMED}" if ":" in host else f"ws://{host}:{port}{_UNNAMED}"
+        scheme = "ws" if self._tls is None else "wss"
+        return f"{scheme}://[{host}]:{port}{_UNNAMED}" if ":" in host else f"{scheme}://{host}:{port}{_UNNAMED}"
 
     async def serve(self, *, task_status: Life) -> None:
         """A supervised child: listen, and serve until asked to stop. The started value: list[Address].
@@ -216,6 +221,9 @@ class FrontDoor:
                 write_limit=_WRITE_BYTES,
                 backlog=_AT_ONCE,
                 reuse_port=self._shared or None,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._patience.handshake if self._tls else None,
+                ssl_shutdown_timeout=self._patience.close if self._tls else None,
                 logger=library_logger(),
                 create_connection=partial(  # type: ignore[arg-type]
                     ClientSocket, respond=self._respond, on_arrival=self._arrived, on_leaving=self._crowd.left

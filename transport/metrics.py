@@ -141,6 +141,11 @@ class Metrics(Observer):
         self._newcomers = gauge("connections_without_session", "Connections that have not begun a session.")
         self._late_by = gauge("admission_loop_lag_seconds", "How late the event loop is, over the last second.")
         self._is_late = gauge("admission_loop_is_late", "1: new sessions are refused because of that.")
+        self._expiry = gauge(
+            "certificate_expiry_seconds",
+            "Until the certificate that is shown is not valid any more.",
+            "certificate",
+        )
         self._reloaded = gauge("config_last_reload_successful", "0: the settings of the last reload were not usable.")
         self._reloaded.set(1)
         gauge("build_info", "Which voxtree this is.", "version").labels(version()).set(1)
@@ -221,6 +226,10 @@ class Metrics(Observer):
                 self._fenced.inc(fenced)
             case BatchFailed(code=code):
                 self._commit_errors.labels(code).inc()
+
+    def watch_certificate(self, expires_in: Callable[[], float]) -> None:
+        """Expose how long the certificate that clients are shown is still valid."""
+        self._expiry.labels("clients").set_function(expires_in)
 
     def refused(self, reason: str) -> None:
         self._refused.labels(reason).inc()

@@ -34,6 +34,7 @@ __all__ = [
     "Session",
     "Settings",
     "SettingsError",
+    "Tls",
     "Tracing",
     "load",
 ]
@@ -102,6 +103,25 @@ class Dialects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     enabled: tuple[Dialect, ...] = ("riva", "openai", "deepgram", "vosk")
     vosk_port: Port | None = None
     riva_port: Port | None = None
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Encryption for clients, at every port of theirs: TLS 1.2 or later. Files that change are used as they are.
+
+    Attributes:
+        cert_file, key_file: PEM of the certificate with its chain, and of its key; both, or neither for no encryption.
+        client_ca_file: PEM of the authorities of which clients need a certificate; None: they need none.
+    """
+
+    cert_file: Text | None = None
+    key_file: Text | None = None
+    client_ca_file: Text | None = None
+
+    def __post_init__(self) -> None:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file belong together")
+        if self.client_ca_file is not None and self.cert_file is None:
+            raise ValueError("client_ca_file needs a cert_file and a key_file")
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -424,6 +444,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     server: Server = Server()
     auth: Auth = Auth()
+    tls: Tls = Tls()
     dialects: Dialects = Dialects()
     session: Session = Session()
     limits: Limits = Limits()

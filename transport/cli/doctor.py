@@ -21,6 +21,7 @@ from transport.admin.access import read_token
 from transport.alerts import make_dialects
 from transport.cli.common import add_settings_arguments, loaded_settings
 from transport.cli.doctor_journal import examine_journal
+from transport.cli.doctor_security import examine_security
 from transport.cli.doctor_workers import examine_workers
 from transport.cli.findings import Finding, Level
 from transport.embedded.models import EngineUnavailable, moonshine_files, silero_file
@@ -73,6 +74,7 @@ def examine(args: argparse.Namespace) -> Iterator[Finding]:
     yield Finding(Level.OK, "settings", "can be used")
     yield from _addresses(settings)
     yield examine_workers(settings)
+    yield from examine_security(settings)
     yield _open_files(settings)
     if settings.session.spool_seconds:
         yield _spool(settings)

@@ -37,6 +37,7 @@ class GrpcDoor:
             the recordings for `Recognize`, and `idle_timeout`.
         patience: of it, `reading`: seconds that a client may leave a response unread; the others are gRPC's.
         shutdown_timeout: seconds that calls get to end when it stops.
+        credentials: gives what it encrypts with; None: it does not.
         shared: see `transport.front_door.FrontDoor`.
         on_refused: told why a call was refused before there was a session.
     """
@@ -53,6 +54,7 @@ class GrpcDoor:
         limits: Limits = DEFAULT_LIMITS,
         patience: Patience = DEFAULT_PATIENCE,
         shutdown_timeout: float = 10.0,
+        credentials: Callable[[], grpc.ServerCredentials] | None = None,
         shared: bool = False,
         on_refused: Callable[[str], None] = lambda reason: None,
     ) -> None:
@@ -62,6 +64,7 @@ class GrpcDoor:
         self._max_message_bytes = limits.max_message_bytes
         self._patience = patience
         self._shutdown_timeout = shutdown_timeout
+        self._credentials = credentials
         self._shared = shared
         self._servicer = RivaServicer(
             sessions, errors, models, limits, admission, write_timeout=patience.reading, on_refused=on_refused
@@ -119,7 +122,9 @@ class GrpcDoor:
         try:
             if not self._shared:
                 _try(self._host, self._port)
-            return Address(self._host, server.add_insecure_port(f"{host}:{self._port}"))
+            if self._credentials is None:
+                return Address(self._host, server.add_insecure_port(f"{host}:{self._port}"))
+            return Address(self._host, server.add_secure_port(f"{host}:{self._port}", self._credentials()))
         except OSError as exc:
             raise CannotListen(f"cannot listen on {self._host}:{self._port}: {reason(exc)}") from exc
         except RuntimeError as exc:

@@ -105,7 +105,9 @@ class Fleet:
         """Where clients connect."""
         server = self.settings.server
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
-        return f"ws://[{host}]:{server.port}/transcribe" if ":" in host else f"ws://{host}:{server.port}/transcribe"
+        scheme = "ws" if self.settings.tls.cert_file is None else "wss"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{server.port}/transcribe"
 
     def other_doors(self) -> dict[str, Address]:
         """Where else clients of other systems connect, by name."""
