@@ -44,7 +44,7 @@ def always(code: str) -> Faults:
 
 def test_all_can_be_injected_but_what_only_the_server_itself_can_know() -> None:
     ends_of_connections = {"CONN_002", "CONN_004", "CONN_006", "CONN_007", "CONN_008", "CONN_009", "CONN_010"}
-    before_the_session = {"CONN_012"}
+    before_the_session = {"CONN_011", "CONN_012"}
     ends_of_patience = {"RIVA_013", "AUDIO_004", "AUDIO_006", "AUDIO_007"}
     stores = {"JOURNAL_001", "JOURNAL_002", "JOURNAL_003"}
     the_server = {"SYS_001", "SYS_002", "SYS_003", "SYS_004", "SYS_005", "SYS_006", "SYS_007", "ALERT_001"}

@@ -51,6 +51,11 @@ class Locked:
         answer = refused.value.response
         return answer.status_code, (answer.body or b"").decode(), answer.headers.get("WWW-Authenticate", "")
 
+    async def refusal(self, path: str = "/transcribe", **options: Any) -> tuple[int, str, str]:
+        """The same, of the body what is said to developers."""
+        status, body, present = await self.status(path, **options)
+        return status, json.loads(body)["detail"], present
+
     async def chosen(self, path: str, *offered: str) -> str | None:
         """The subprotocol that is answered to a page's offer."""
         async with connect(f"{self.root}{path}", subprotocols=[Subprotocol(each) for each in offered]) as client:
@@ -87,9 +92,9 @@ def bearer(key: str) -> dict[str, str]:
 async def test_without_a_key_that_is_known_nobody_speaks(tmp_path: Path) -> None:
     async with locked(tmp_path) as server:
         for path in ("/transcribe", "/transcribe/s1", "/v1/listen", "/v1/realtime", "/"):
-            assert await server.status(path) == (401, "a key or token is missing\n", 'Bearer realm="voxtree"')
-        wrong = await server.status(additional_headers=bearer("vox_wrong"))
-        assert wrong == (401, "this key is not known\n", 'Bearer realm="voxtree"')
+            assert await server.refusal(path) == (401, "a key or token is missing", 'Bearer realm="voxtree"')
+        wrong = await server.refusal(additional_headers=bearer("vox_wrong"))
+        assert wrong == (401, "this key is not known", 'Bearer realm="voxtree"')
         in_address = await server.status(f"/transcribe?token={server.keys['ann']}")
         assert in_address[0] == 401
         for path in ("/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"):
@@ -139,8 +144,9 @@ async def test_a_key_makes_short_lived_secrets_for_pages_and_they_make_none(tmp_
             (live,) = server.app.sessions.live()
             assert live.record.user == "ann"
         assert await server.chosen("/v1/realtime", "realtime", f"realtime-token.{secret}") == "realtime"
-        refused = await server.post("/v1/realtime/client_secrets", secret)
-        assert refused == (401, {"detail": "this client secret is not known, or has expired"})
+        status, refused = await server.post("/v1/realtime/client_secrets", secret)
+        assert (status, refused["code"]) == (401, "CONN_011")
+        assert refused["detail"] == "Please sign in again. (this client secret is not known, or has expired)"
         assert (await server.status(additional_headers=bearer(secret[:-2])))[0] == 401
 
 
@@ -211,7 +217,7 @@ async def test_our_client_asks_for_another_token_when_its_own_has_expired(tmp_pa
             return next(given)
 
         client = Client(server.app.url, token)
-        with pytest.raises(SessionFailed, match="401"):  # one that is new and refused is not fetched again
+        with pytest.raises(SessionFailed, match="CONN_011"):  # one that is new and refused is not fetched again
             await _begun(client)
         assert isinstance(await _begun(client), Ready)
         assert asked == 2

@@ -30,7 +30,7 @@ def admission(limits: Limits, *, has_room: bool = True) -> Admission:
         load=LoopLoad(),
         returns=ReturnTimes(lambda: 1.0),
     )
-    return Admission(Server(port=0), gate)
+    return Admission(Server(port=0), gate=gate)
 
 
 async def test_a_full_server_refuses_the_handshake_and_explains_itself_to_pages() -> None:

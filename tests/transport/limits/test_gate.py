@@ -109,7 +109,7 @@ def asked(**headers: str) -> Request:
 def test_a_refusal_says_what_why_and_when_to_come_back() -> None:
     house = House()
     house.room = False
-    refused = Admission(Server(), house.gate).admit(asked(), "192.0.2.1", "new")
+    refused = Admission(Server(), gate=house.gate).admit(asked(), "192.0.2.1", "new")
     assert isinstance(refused, Refused)
     answer = refused.answer()
     assert (answer.status, answer.headers["Retry-After"]) == (503, "3")
@@ -125,7 +125,7 @@ def test_a_refusal_says_what_why_and_when_to_come_back() -> None:
 
 def test_too_many_from_one_are_429() -> None:
     house = House(Limits(handshakes_per_address=0.25, handshake_burst=1))
-    admission = Admission(Server(), house.gate)
+    admission = Admission(Server(), gate=house.gate)
     assert admission.admit(asked(), "192.0.2.1") == Caller(address="192.0.2.1")
     refused = admission.admit(asked(), "192.0.2.1")
     assert isinstance(refused, Refused)
@@ -136,7 +136,7 @@ def test_too_many_from_one_are_429() -> None:
 @pytest.mark.parametrize(("forwarded", "expected"), [("198.51.100.1", Caller), ("198.51.100.2", Refused)])
 def test_who_is_behind_a_proxy_is_counted_by_its_own_address(forwarded: str, expected: type) -> None:
     limits = Limits(handshakes_per_address=0.1, handshake_burst=1)
-    admission = Admission(Server(trusted_proxies=("10.0.0.0/8",)), House(limits).gate)
+    admission = Admission(Server(trusted_proxies=("10.0.0.0/8",)), gate=House(limits).gate)
     assert isinstance(admission.admit(asked(x_forwarded_for="198.51.100.2"), "10.0.0.1"), Caller)
     assert isinstance(admission.admit(asked(x_forwarded_for=f"1.1.1.1, {forwarded}"), "10.0.0.1"), expected)
     assert (admission.newcomer("10.0.0.1"), admission.newcomer("192.0.2.1")) == ("", "192.0.2.1")
@@ -145,7 +145,7 @@ def test_who_is_behind_a_proxy_is_counted_by_its_own_address(forwarded: str, exp
 def test_a_client_of_ours_that_comes_back_is_known_by_what_it_offers() -> None:
     house = House()
     house.be_late()
-    admission = Admission(Server(), house.gate)
+    admission = Admission(Server(), gate=house.gate)
     assert isinstance(admission.admit(asked(), "192.0.2.1", "new"), Refused)
     offers = asked(sec_websocket_protocol=f"voxtree.v1, {RESUMES}")
     assert isinstance(admission.admit(offers, "192.0.2.1", "new"), Caller)
@@ -154,7 +154,7 @@ def test_a_client_of_ours_that_comes_back_is_known_by_what_it_offers() -> None:
 def test_who_wants_no_session_finds_room() -> None:
     house = House()
     house.room = False
-    assert isinstance(Admission(Server(), house.gate).admit(asked(), "", for_session=False), Caller)
+    assert isinstance(Admission(Server(), gate=house.gate).admit(asked(), "", for_session=False), Caller)
 
 
 def test_limits_that_are_reloaded_hold_for_whoever_comes_next() -> None:
