@@ -32,11 +32,16 @@ check: lint types test  ## all three
 bench: $(READY)  ## the measurements (ARGS names one)
 	@$(BIN)/python -m bench $(ARGS)
 
-lock: $(READY)  ## pin the newest dependencies that are at least eight days old
+COMPILE = PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--exclude-newer '8 days' --custom-compile-command 'make lock'
+IN_IMAGE := $(addprefix --extra ,server uvloop postgres encrypted tracing)
+
+lock: $(READY)  ## pin the newest dependencies that are at least eight days old, for tests and for the image
 	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@PATH="$(BIN):$$PATH" uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --exclude-newer '8 days' --custom-compile-command 'make lock' --extra all \
-		pyproject.toml requirements/build.in --output-file requirements/test.txt
+	@$(COMPILE) --upgrade --extra all pyproject.toml requirements/build.in --output-file requirements/test.txt
+	@$(COMPILE) --upgrade --constraint requirements/test.txt $(IN_IMAGE) pyproject.toml \
+		--output-file requirements/server.txt
+	@$(COMPILE) --upgrade --constraint requirements/test.txt requirements/build.in --output-file requirements/build.txt
 
 # Tools of their own, which the project itself does not need: kept out of its lock, in an environment of their own.
 sbom: $(READY)  ## the dependencies as CycloneDX, from the lock: dist/sbom.json
