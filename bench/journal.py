@@ -1,6 +1,7 @@
-"""`journal`: what each store of the journal takes: finals a second, and how long a final waits to be committed.
+"""`journal`: what each store of the journal takes: finals a second, how long each waits to be committed, and resumes.
 
-Each session appends one final after the other, as sessions do; what piles up while the store is busy is one commit. The
+Each session appends one final after the other, as sessions do; what piles up while the store is busy is one commit.
+Then each is claimed again and again, as by clients who come back, with ten finals that they have not got yet. The
 journal runs as a server runs it, in a supervision tree on one event loop. SQLite's file is in --folder, which should be
 on the disk that is meant; PostgreSQL is measured when --dsn names one (its tables are made there, and left empty).
 """
@@ -20,7 +21,18 @@ import anyio
 from actors.speech.journal.body import Bodies
 from actors.speech.journal.journal import Journal
 from actors.speech.journal.memory import MemoryStore
-from actors.speech.journal.port import Append, Forget, JournalStore, Open, Opened, Operation, Outcome, Written
+from actors.speech.journal.port import (
+    Append,
+    Claim,
+    Claimed,
+    Forget,
+    JournalStore,
+    Open,
+    Opened,
+    Operation,
+    Outcome,
+    Written,
+)
 from actors.speech.messages import Transcript
 from actors.speech.ports import Word
 from supervisor.tree import Supervisor
@@ -28,7 +40,7 @@ from transport.journal.database import ThreadedStore
 from transport.journal.sqlite import SqliteDatabase
 
 RATE = 16000
-TEXT = "five words in each final"
+MISSED = 10  # finals, of half a minute: what a client who was cut lacks at most, as a rule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    print("store            sessions    finals/s    p50 ms    p99 ms  finals/commit")
+    print("store            sessions    finals/s    p50 ms    p99 ms  finals/commit    claims/s")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for name, store in stores(Path(folder), args.dsn):
             for sessions in args.sessions:
@@ -64,15 +76,17 @@ async def measure(store: JournalStore, sessions: int, seconds: float) -> str:
     counted = Counted(store)
     journal = Journal(counted)
     waits: list[float] = []
+    claims: list[int] = []
     async with Supervisor([journal.child()], name="bench"):
-        deadline = time.perf_counter() + seconds
-        async with anyio.create_task_group() as tasks:
-            for number in range(sessions):
-                tasks.start_soon(talk, journal, f"bench-{number}", deadline, waits)
+        for work, notes in ((talk, waits), (come_back, claims)):
+            deadline = time.perf_counter() + seconds
+            async with anyio.create_task_group() as tasks:
+                for number in range(sessions):
+                    tasks.start_soon(work, journal, f"bench-{number}", deadline, notes)
     waits.sort()
     return (
         f"{len(waits) / seconds:>11,.0f} {1000 * median(waits):>9.2f} {1000 * waits[len(waits) * 99 // 100]:>9.2f}"
-        f" {counted.appends / counted.commits:>14.1f}"
+        f" {counted.finals / counted.commits:>14.1f} {sum(claims) / seconds:>11,.0f}"
     )
 
 
@@ -83,12 +97,12 @@ class Counted:
         self.name, self.durability = store.name, store.durability
         self.open, self.close = store.open, store.close
         self._store = store
-        self.commits = self.appends = 0
+        self.commits = self.finals = 0
 
     async def commit(self, operations: Sequence[Operation]) -> list[Outcome]:
         appends = sum(isinstance(each, Append) for each in operations)
         self.commits += appends > 0
-        self.appends += appends
+        self.finals += appends
         return await self._store.commit(operations)
 
 
@@ -103,6 +117,24 @@ async def talk(journal: Journal, session_id: str, deadline: float, waits: list[f
         assert await journal.perform(append) == Written()
         waits.append(time.perf_counter() - begun)
     await journal.perform(Forget(session_id, opened.epoch))
+
+
+async def come_back(journal: Journal, session_id: str, deadline: float, claims: list[int]) -> None:
+    """One client: it has its session again and again, and is told what it lacks, until the time is over."""
+    token, bodies, count = os.urandom(32), Bodies(), 0
+    opened = await journal.perform(Open(session_id, b"", token))
+    assert isinstance(opened, Opened)
+    missed = tuple(bodies.entry(session_id, final(seq)) for seq in range(1, MISSED + 1))
+    assert await journal.perform(Append(session_id, opened.epoch, missed)) == Written()
+    epoch = opened.epoch
+    while time.perf_counter() < deadline:
+        next_token = os.urandom(32)
+        claimed = await journal.perform(Claim(session_id, token, next_token, 0))
+        assert isinstance(claimed, Claimed)
+        assert len(claimed.entries) == MISSED
+        token, epoch, count = next_token, claimed.epoch, count + 1
+    claims.append(count)
+    await journal.perform(Forget(session_id, epoch))
 
 
 def final(seq: int) -> Transcript:

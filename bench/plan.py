@@ -1,8 +1,8 @@
 """`plan`: how many servers, databases and Riva streams so many sessions take, and what happens when a zone is lost.
 
-Nothing is measured here: it is arithmetic, and a simulation of every client that comes back, with the pauses of the real one.
-The figures of one node and one database are options. Their defaults were measured on 2 virtual cores of an AMD EPYC, as
-docs/benchmarks.md says; put in your own, from `python -m bench storm` and `journal` on your machines.
+Nothing is measured here: it is arithmetic, and a simulation of every client that comes back, with the pauses of the
+real one. What a core and a database do is given by options. Where their defaults come from is in docs/deploy.md; put in
+your own, from `python -m bench relay`, `storm` and `journal` on your machines.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from bench.rounds import machine
 
 SESSIONS = (10_000, 100_000, 1_000_000)
 DEFAULTS: dict[str, tuple[float, str]] = {
-    "places": (200, "sessions at the same time that a node admits"),
-    "cores": (1, "of a node"),
+    "cores": (8, "of a node, each with a worker"),
+    "places": (200, "sessions at the same time that a node admits for each of them"),
+    "fill": (0.7, "part of the places that is taken when a zone is missing"),
+    "resumes": (280, "sessions that come back in a second for which a core has time"),
     "session-mib": (0.4, "memory of a session: 60 KiB, and audio that no final covers yet"),
-    "node-mib": (90, "memory of a node without sessions"),
-    "resumes": (280, "sessions that a node resumes in a second"),
+    "core-mib": (90, "memory of a worker without sessions"),
     "finals": (0.3, "finals of a session in a second"),
     "writes": (7500, "operations that a PostgreSQL commits in a second"),
-    "claims": (2500, "sessions that it hands over in a second"),
+    "claims": (2300, "sessions that it hands over in a second"),
     "spare": (0.5, "part of its writes that is left free"),
 }
 NOTICED = (0.0, 3.5)  # seconds; a load balancer that checks each second has found out by then
+_WHOLE = ("cores", "places")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the plan; status 1 if in a storm somebody would not come back."""
     costs = Costs(
-        places=int(args.places),
-        cores=int(args.cores),
-        **{name: getattr(args, name) for name in Costs.__struct_fields__ if name not in ("places", "cores")},
+        **{name: getattr(args, name) for name in Costs.__struct_fields__ if name not in _WHOLE},
+        **{name: int(getattr(args, name)) for name in _WHOLE},
     )
     plans = [needs(sessions, args.zones, costs) for sessions in args.sessions]
     print(_table(_NEEDS, plans))

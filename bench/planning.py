@@ -1,9 +1,9 @@
 """How many servers so many sessions take, and what happens when a part of them is lost. Pure: no clock, no I/O.
 
-The storm is simulated client by client. Each notices, draws its pauses as the real client does, and takes its place in two
-queues: of its server's event loop, which takes up one connection after the other, and of the journal, which hands one
-session over after the other. Who waits for longer than the real client does gives up and begins again, and what was done
-for it in vain was done all the same: that is how storms feed themselves.
+The storm is simulated client by client. Each notices, draws its pauses as the real client does, comes to the node that
+its id hashes to among those that are left, and takes its place in two queues: of the node, which takes up so many
+connections in a second, and of the journal, which hands one session over after the other. Who waits for longer than the
+real client does gives up and begins again, and what was done in vain was done all the same: so storms feed themselves.
 """
 
 from __future__ import annotations
@@ -26,23 +26,25 @@ KBITS = 2 * 16 * 16  # of 16-bit samples at 16 kHz in a second, from the client 
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a node carries and what a database takes. The defaults of `python -m bench plan` say where they come from.
+    """What a node carries and what a database takes.
 
     Attributes:
-        places: sessions at the same time that a node admits.
         cores: of a node.
-        session_mib: memory of a session, its audio included; node_mib: of a node without any.
-        resumes: connections that a node takes up in a second, with all that resuming takes.
+        places: sessions at the same time that it admits for each of them.
+        fill: part of the places that is to be taken when a zone is missing; the rest is for a hash's unevenness.
+        resumes: sessions that come back in a second for which a core has time.
+        session_mib: memory of a session, its audio included; core_mib: of a core's process without any.
         finals: of a session in a second.
         writes: operations that a database commits in a second; claims: sessions that it hands over.
         spare: part of a database's writes that is left free for storms and its own work.
     """
 
-    places: int
     cores: int
-    session_mib: float
-    node_mib: float
+    places: int
+    fill: float
     resumes: float
+    session_mib: float
+    core_mib: float
     finals: float
     writes: float
     claims: float
@@ -50,7 +52,7 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What sessions take. `nodes` are so many that any one zone may be missing; each database has its own part of them."""
+    """What sessions take; the nodes suffice if any one zone is missing. Each database has a part of the sessions."""
 
     sessions: int
     nodes: int
@@ -104,13 +106,13 @@ class Away(msgspec.Struct, frozen=True, kw_only=True):
 def needs(sessions: int, zones: int, costs: Costs) -> Needs:
     """What so many sessions take, if any of the zones may be lost; with one zone, none may."""
     left = max(1, zones - 1)
-    nodes = zones * math.ceil(sessions / (left * costs.places))
+    nodes = zones * math.ceil(sessions / (left * costs.fill * costs.places * costs.cores))
     writes = sessions * (costs.finals + 1 / RENEW_SECONDS)
     return Needs(
         sessions=sessions,
         nodes=nodes,
         cores=nodes * costs.cores,
-        node_gib=(costs.node_mib + costs.places * costs.session_mib) / 1024,
+        node_gib=costs.cores * (costs.core_mib + costs.places * costs.session_mib) / 1024,
         riva_streams=sessions,
         gbits=sessions * KBITS / 1e6,
         writes=writes,
@@ -150,7 +152,9 @@ class _Simulation:
         away: Away,
         chance: random.Random,
     ) -> None:
-        self._costs = costs
+        self._places = costs.places * costs.cores
+        self._resumes = costs.resumes * costs.cores
+        self._claims = costs.claims
         self._away = away
         self._chance = chance.random
         self._give_up_after = away.window + MARGIN_SECONDS
@@ -158,8 +162,10 @@ class _Simulation:
         self._order = 0
         self._attempt = [0] * clients
         self._noticed = [chance.uniform(*away.noticed) for _ in range(clients)]
-        self._node = [0] * clients
-        self._taken = [settled // nodes + (node < settled % nodes) for node in range(nodes)]  # places
+        self._node = [chance.randrange(nodes) for _ in range(clients)]
+        self._taken = [0] * nodes  # places
+        for _ in range(settled):
+            self._taken[chance.randrange(nodes)] += 1
         self._loop_free = [0.0] * nodes  # when each event loop has taken up all who wait
         self._journal_free = [0.0] * databases
         self._back: list[float] = []
@@ -193,8 +199,8 @@ class _Simulation:
 
     def _dial(self, client: int, at: float) -> None:
         self._in_second[int(at)] += 1
-        node = self._node[client] = int(self._chance() * len(self._taken))
-        open_at = self._loop_free[node] = max(at, self._loop_free[node]) + 1 / self._costs.resumes
+        node = self._node[client]
+        open_at = self._loop_free[node] = max(at, self._loop_free[node]) + 1 / self._resumes
         if open_at - at > OPEN_SECONDS:
             self._gives_up(client, at + OPEN_SECONDS)
         else:
@@ -202,12 +208,12 @@ class _Simulation:
 
     def _ask(self, client: int, at: float) -> None:
         database = client % len(self._journal_free)
-        waits = (self._journal_free[database] - at) * self._costs.claims * len(self._journal_free) / len(self._taken)
-        if self._taken[self._node[client]] >= self._costs.places or waits > MOST_WAITING:
+        waits = (self._journal_free[database] - at) * self._claims * len(self._journal_free) / len(self._taken)
+        if self._taken[self._node[client]] >= self._places or waits > MOST_WAITING:
             self._refused += 1
             self._again(client, at, BUSY_RETRY)
             return
-        ready_at = self._journal_free[database] = max(at, self._journal_free[database]) + 1 / self._costs.claims
+        ready_at = self._journal_free[database] = max(at, self._journal_free[database]) + 1 / self._claims
         if ready_at - at > DEAD_SECONDS:
             self._gives_up(client, at + DEAD_SECONDS)
         else:

@@ -12,6 +12,7 @@ def test_every_store_has_its_line() -> None:
     lines = [line.split("  ") for line in run.stdout.splitlines()]
     assert [line[0] for line in lines] == ["store", "memory", "sqlite normal", "sqlite full"], run.stderr
     for line in run.stdout.splitlines()[1:]:
-        *_, finals, _, _, together = line.split()
+        *_, finals, _, _, together, claims = line.split()
         assert float(finals.replace(",", "")) > 0
         assert 1.0 <= float(together) <= 3.0
+        assert float(claims.replace(",", "")) > 0
