@@ -170,6 +170,7 @@ async def _built(stage: Stage, stack: AsyncExitStack, make: type[Balancer], sett
         "admin.host": "0.0.0.0",
         "admin.port": ADMIN,
         "admin.token_file": str(secret),
+        "auth.allow_public": True,  # to these hosts only
         "journal.store": "postgres",
         "journal.dsn": postgres.dsn_from_afar("postgres"),
         **settings,

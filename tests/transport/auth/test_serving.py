@@ -98,7 +98,8 @@ async def test_without_a_key_that_is_known_nobody_speaks(tmp_path: Path) -> None
         in_address = await server.status(f"/transcribe?token={server.keys['ann']}")
         assert in_address[0] == 401
         for path in ("/v1/realtime/client_secrets", "/v1/realtime/transcription_sessions"):
-            assert await server.post(path, "") == (401, {"detail": "a key or token is missing"})
+            status, refused = await server.post(path, "")
+            assert (status, refused["detail"]) == (401, "Please sign in again. (a key or token is missing)")
         assert len(server.app.sessions) == 0
         count = server.app.registry.get_sample_value
         assert count("voxtree_handshake_rejected_total", {"reason": "credentials"}) == 9
