@@ -7,11 +7,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
+
 from transport.app import serving
 from transport.cli.common import add_settings_arguments, loaded_settings
 from transport.cli.display import Display
 from transport.client import Client
 from transport.expected import ExpectedError
+from transport.settings import Auth, Tls
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +36,7 @@ async def server(args: argparse.Namespace, display: Display) -> AsyncGenerator[C
         yield Client(args.url, token)
         return
     settings = loaded_settings(args).settings
+    settings = msgspec.structs.replace(settings, auth=Auth(), tls=Tls())  # it is for this command alone
     display.say("starting a recogniser …")
     async with serving(settings, private=True) as app:
         display.say("")

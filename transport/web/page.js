@@ -23,8 +23,18 @@ const lines = []; // what was said, all sessions together
 let session = null;
 let unrender = () => {};
 let lostAt = 0;
+let key = sessionStorage.getItem("voxtree-key") ?? ""; // for a server that asks who speaks; forgotten with the tab
 
 // ---- a session
+
+/** The key, which the speaker is asked for once a server wants one. @param {{ refresh: boolean }} why */
+function asked({ refresh }) {
+  if (refresh) {
+    key = prompt("This server asks for your key:")?.trim() ?? "";
+    sessionStorage.setItem("voxtree-key", key);
+  }
+  return key;
+}
 
 function begin() {
   let offset = 0; // milliseconds that were said before; a session that is started again counts from 0, too
@@ -33,6 +43,7 @@ function begin() {
     url: new URL("transcribe", location.href).href,
     language: $("language").value,
     onSettings: () => $("language").focus(),
+    getToken: asked,
   });
   unrender = session.renderError($("problem"));
   session.on("state", show);

@@ -22,11 +22,13 @@ from websockets.typing import Origin, Subprotocol
 from tests.transport.grpc_door.house import RIVA
 from transport.app import App, serving
 from transport.auth.keys import new_key
+from transport.cli.main import main
+from transport.cli.recording import RECORDING
 from transport.client import Client, Ready, SessionFailed, SpeechEvent
 from transport.layers import SettingsError
 from transport.reload import reload
 from transport.riva import Endpoint
-from transport.settings import Auth, Dialects, Server, Settings
+from transport.settings import Admin, Auth, Dialects, Journal, Server, Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -278,3 +280,56 @@ async def test_a_server_does_not_start_without_its_keys(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no such file"):
         async with serving(settings, private=True):
             pass
+
+
+async def test_a_sibling_that_shares_the_journal_gives_a_session_to_its_user_alone(tmp_path: Path) -> None:
+    made = {name: new_key(name) for name in ("ann", "bob")}
+    file = tmp_path / "keys"
+    file.write_text("".join(f"{line}\n" for _, line in made.values()))
+    settings = Settings(
+        backends=(NOWHERE,),
+        server=Server(port=0),
+        admin=Admin(port=0),
+        journal=Journal(path=str(tmp_path / "journal.db")),
+        auth=Auth(mode="keys", keys_file=str(file)),
+    )
+    ann, bob = (bearer(made[name][0]) for name in ("ann", "bob"))
+
+    async def told(app: App, headers: dict[str, str], message: str) -> dict[str, Any]:
+        async with connect(f"{app.url}/s1", additional_headers=headers) as client:
+            await client.send(message)
+            answer: dict[str, Any] = json.loads(await client.recv())
+            client.transport.abort()  # its network is gone
+            return answer
+
+    async with serving(settings) as here, serving(settings) as sibling:
+        ready = await told(here, ann, START)
+        resume = {"token": ready["resume_token"], "seq": 0, "end": 0, "oldest": 0}
+        said = json.dumps({"event": "start", "config": {"sample_rate": 16000}, "resume": resume})
+        assert (await told(sibling, bob, START))["code"] == "CONN_009"
+        assert (await told(sibling, bob, said))["code"] == "CONN_008"
+        assert (await told(sibling, ann, said))["resumed"] is True
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file or directory"),
+        ("", "it takes one key or token"),
+        ("two words", "it takes one key or token"),
+    ],
+)
+def test_a_command_without_a_usable_token_says_so(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    content: str | None,
+    problem: str,
+) -> None:
+    file = tmp_path / "token"
+    if content is not None:
+        file.write_text(content)
+    url = "ws://127.0.0.1:1/transcribe"
+    monkeypatch.setattr(logging, "disable", lambda level: None)  # it would hold for the tests that follow
+    assert main(["transcribe", str(RECORDING), "--url", url, "--token-file", str(file)]) == 2
+    assert f"--token-file {file}: {problem}" in capsys.readouterr().err

@@ -12,11 +12,12 @@ import pytest
 from tests.transport.browser import expect, page
 from tests.transport.web.stage import after_a_moment, all_of, browser, coded, house, plays
 from transport.app import serving
+from transport.auth.keys import new_key
 from transport.cli.recording import RECORDING, SENTENCES
-from transport.settings import Embedded, Settings
+from transport.settings import Auth, Embedded, Settings
 
 if TYPE_CHECKING:
-    from playwright.async_api import Download, Page
+    from playwright.async_api import Dialog, Download, Page
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -185,3 +186,25 @@ CONTRASTS = """() => {
     }
     return poor;
 }"""
+
+
+async def test_a_server_that_asks_for_a_key_is_given_the_speakers(tmp_path: Path) -> None:
+    key, line = new_key("ann")
+    file = tmp_path / "keys"
+    file.write_text(line)
+    answers = ["wrong", key]
+    asked: list[str] = []
+
+    async def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept(answers[len(asked) - 1])
+
+    auth = Auth(mode="keys", keys_file=str(file))
+    async with house(auth=auth) as (app, proxy), browser(proxy, *plays(recording(tmp_path, 30))) as opened:
+        opened.on("dialog", answer)
+        await opened.get_by_role("button", name="Record").click()
+        await expect(opened.locator("#problem")).to_contain_text("Please sign in again.")
+        await opened.get_by_role("button", name="Sign in again").click()
+        await expect(opened.locator("#state")).to_have_text("live")
+        assert asked == ["This server asks for your key:"] * 2
+        assert [session.record.user for session in app.sessions.live()] == ["ann"]
