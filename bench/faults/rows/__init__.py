@@ -101,6 +101,6 @@ CASES = (
     Case("28b", "backend's name does not resolve", environment.no_such_name),
     Case("28c", "backend's certificate has expired", environment.expired_certificate),
     Case("29", "alert sinks dead and silent", alerts.deaf_sinks, recovery=1.5),
-    # 30b is to be the certificate that is exchanged while clients speak.
     Case("30a", "settings reloaded from files that cannot be used", settings.reloaded),
+    Case("30b", "certificate replaced while clients speak", settings.renewed),
 )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
+import ssl
 import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urljoin
 
+from bench.certificates import self_signed
 from bench.faults.players import Voxtree
 from bench.faults.stage import Stage
 from bench.faults.talk import Talk
@@ -39,6 +44,65 @@ async def reloaded(stage: Stage) -> None:
     stage.check("files that were not taken as they should be", sum(not row["right"] for row in stage.details), 0)
     stage.check("sessions that were dropped", sum(talk.failure is not None for talk in stage.talks), 0)
     stage.check("connections that were lost", sum(_lost(talk) for talk in stage.talks), 0)
+
+
+async def renewed(stage: Stage) -> None:
+    """Clients speak over TLS; the server's certificate is replaced, by one that fits no key, then by a good one."""
+    cert, key, trusted = (stage.folder / name for name in ("cert.pem", "key.pem", "trusted.pem"))
+    first, second, third = (self_signed(name) for name in ("first", "second", "third"))
+    cert.write_bytes(first[0])
+    key.write_bytes(first[1])
+    trusted.write_bytes(first[0] + second[0] + third[0])
+    _, _, voxtree = await stage.usual(settings={"tls.cert_file": str(cert), "tls.key_file": str(key)})
+    with _environment("SSL_CERT_FILE", str(trusted)):
+        async with stage.speech(voxtree.url) as clock:
+            await clock.at(0.25)
+            await asyncio.to_thread(cert.write_bytes, second[0])  # with the key of the first
+            refused = await asyncio.to_thread(_refused, voxtree.console)
+            voxtree.process.signal(signal.SIGHUP)
+            noticed = await _soon(lambda: asyncio.to_thread(_refused, voxtree.console), refused + 1)
+            stage.check("bad pairs that were not noticed", int(not noticed), 0)
+            stage.check("bad pairs that were shown", int(await _shown(voxtree.port, trusted) != first[0]), 0)
+            await clock.at(0.5)
+            await asyncio.to_thread(cert.write_bytes, third[0])
+            await asyncio.to_thread(key.write_bytes, third[1])
+            voxtree.process.signal(signal.SIGHUP)
+            used = await _soon(lambda: _shown(voxtree.port, trusted), third[0])
+            stage.check("good pairs that were not used", int(not used), 0)
+    stage.check("sessions that were dropped", sum(talk.failure is not None for talk in stage.talks), 0)
+    stage.check("connections that were lost", sum(_lost(talk) for talk in stage.talks), 0)
+
+
+async def _soon(look: Callable[[], Awaitable[object]], wanted: object) -> bool:
+    """Whether it comes to that within `PATIENCE`."""
+    for _ in range(round(PATIENCE / LOOK)):
+        await asyncio.sleep(LOOK)
+        if await look() == wanted:
+            return True
+    return False
+
+
+async def _shown(port: int, trusted: Path) -> bytes:
+    """The certificate that a new connection is shown, as PEM."""
+    context = ssl.create_default_context(cafile=str(trusted))
+    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    return ssl.DER_cert_to_PEM_cert(found).encode()
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable of this process while the context is open."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _lost(talk: Talk) -> int:

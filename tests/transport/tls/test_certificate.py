@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import json
 import logging
 import socket
@@ -17,13 +16,11 @@ import anyio.to_thread
 import grpc
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage
 
+from bench.certificates import self_signed
 from transport.app import App, serving
 from transport.layers import SettingsError
 from transport.reload import reload
@@ -38,23 +35,8 @@ START = '{"event":"start","config":{"sample_rate":16000}}'
 
 
 def make(folder: Path, name: str, days: float = 30.0) -> tuple[bytes, bytes]:
-    """A certificate for `localhost` that is its own authority, and its key."""
-    key = generate_private_key(SECP256R1())
-    now = datetime.datetime.now(datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    """A certificate and its key; the former as a file, too, for those who trust it."""
+    pem = self_signed(name, days)
     (folder / f"{name}.pem").write_bytes(pem[0])
     return pem
 
