@@ -17,7 +17,7 @@ demo: $(READY)  ## watch a session survive its recogniser
 	@$(BIN)/voxtree demo $(ARGS)
 
 test: $(READY)  ## the whole test suite, on all cores
-	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(AT_ONCE) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)  ## ruff: rules and formatting
 	@$(BIN)/ruff check .

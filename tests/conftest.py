@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.testing import virtual_backend
+
+HERE = Path(__file__).parent
+LONG = ("transport/web", "system", "bench", "deploy", "docs", "transport/workers")  # where tests wait for real time
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits longest goes first: else one process waits alone in the end, while the others have nothing to do."""
+    items.sort(key=lambda item: not item.path.relative_to(HERE).as_posix().startswith(LONG))
 
 
 @pytest.fixture(params=["asyncio", "trio"])
