@@ -16,7 +16,12 @@ LONG = ("transport/web", "system", "bench", "deploy", "docs", "transport/workers
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits longest goes first: else one process waits alone in the end, while the others have nothing to do."""
-    items.sort(key=lambda item: not item.path.relative_to(HERE).as_posix().startswith(LONG))
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(HERE).as_posix()
+        return next((place for place, folder in enumerate(LONG) if path.startswith(folder)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(params=["asyncio", "trio"])
