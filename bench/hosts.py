@@ -167,6 +167,7 @@ async def _built(stage: Stage, stack: AsyncExitStack, make: type[Balancer], sett
     common = {
         "server.host": "0.0.0.0",
         "server.port": SERVING,
+        "server.trusted_proxies": [network.address("balancer")],
         "admin.host": "0.0.0.0",
         "admin.port": ADMIN,
         "admin.token_file": str(secret),
