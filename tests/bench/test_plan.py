@@ -95,6 +95,13 @@ def test_the_same_seed_is_the_same_storm() -> None:
     assert once == again != other
 
 
+def test_the_documentation_shows_what_the_command_does() -> None:
+    command = [sys.executable, "-m", "bench", "plan", "--sessions", "10000"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    documented = [line.split() for line in (ROOT / "docs" / "deploy.md").read_text().splitlines()]
+    assert [line for line in shown.splitlines() if line and line.split() not in documented] == []
+
+
 def test_the_command_shows_and_writes_it(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     command = [sys.executable, "-m", "bench", "plan", "--sessions", "3000", "--json", str(file)]
