@@ -8,8 +8,9 @@ your own, from `python -m bench relay`, `storm` and `journal` on your machines.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -31,6 +32,7 @@ DEFAULTS: dict[str, tuple[float, str]] = {
     "spare": (0.5, "part of its writes that is left free"),
 }
 NOTICED = (0.0, 3.5)  # seconds; a load balancer that checks each second has found out by then
+T = TypeVar("T")
 _WHOLE = ("cores", "places")
 
 
@@ -87,7 +89,7 @@ _STORM: dict[str, Callable[[Storm], str]] = {
 }
 
 
-def _table(columns: dict[str, Callable[[msgspec.Struct], str]], rows: Iterable[msgspec.Struct]) -> str:
+def _table(columns: Mapping[str, Callable[[T], str]], rows: Iterable[T]) -> str:
     cells = [list(columns), *([show(row) for show in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in cells)

@@ -2,8 +2,10 @@
 
 The storm is simulated client by client. Each notices, draws its pauses as the real client does, comes to the node that
 its id hashes to among those that are left, and takes its place in two queues: of the node, which takes up so many
-connections in a second, and of the journal, which hands one session over after the other. Who waits for longer than the
-real client does gives up and begins again, and what was done in vain was done all the same: so storms feed themselves.
+connections in a second, and of the journal, which hands one session over after the other. Who meets a full node is
+tried at others by the balancer, as by the file that is shipped, and then told when to come again, by the server's own
+rule. Who waits for longer than the real client does gives up and begins anew, and what was done in vain was done all
+the same: so storms feed themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from actors.speech.journal.journal import BUSY_RETRY, MOST_WAITING
 from transport.client.backoff import full_jitter
 from transport.client.core import DEAD_SECONDS, MARGIN_SECONDS
 from transport.client.dialling import OPEN_SECONDS
+from transport.limits.returns import ReturnTimes
 
+NODES_TRIED = 4  # in one attempt: the first, and as many retries as deploy/haproxy/haproxy.cfg has
 KBITS = 2 * 16 * 16  # of 16-bit samples at 16 kHz in a second, from the client and on to Riva
 
 
@@ -163,6 +167,10 @@ class _Simulation:
         self._attempt = [0] * clients
         self._noticed = [chance.uniform(*away.noticed) for _ in range(clients)]
         self._node = [chance.randrange(nodes) for _ in range(clients)]
+        self._at = list(self._node)  # where its connection is
+        self._dialled = [0.0] * clients
+        self._tried = [0] * clients  # nodes, in this attempt
+        self._returns = [ReturnTimes(chance.random) for _ in range(nodes)]
         self._taken = [0] * nodes  # places
         for _ in range(settled):
             self._taken[chance.randrange(nodes)] += 1
@@ -199,32 +207,50 @@ class _Simulation:
 
     def _dial(self, client: int, at: float) -> None:
         self._in_second[int(at)] += 1
-        node = self._node[client]
+        self._dialled[client], self._tried[client] = at, 0
+        self._visit(client, self._node[client], at)
+
+    def _visit(self, client: int, node: int, at: float) -> None:
+        self._at[client] = node
+        self._tried[client] += 1
         open_at = self._loop_free[node] = max(at, self._loop_free[node]) + 1 / self._resumes
-        if open_at - at > OPEN_SECONDS:
-            self._gives_up(client, at + OPEN_SECONDS)
+        if open_at - self._dialled[client] > OPEN_SECONDS:
+            self._gives_up(client, self._dialled[client] + OPEN_SECONDS)
         else:
             self._later(open_at, _Step.ASK, client)
 
     def _ask(self, client: int, at: float) -> None:
-        database = client % len(self._journal_free)
+        node, database = self._at[client], client % len(self._journal_free)
+        if self._taken[node] >= self._places:
+            self._full(client, node, at)
+            return
         waits = (self._journal_free[database] - at) * self._claims * len(self._journal_free) / len(self._taken)
-        if self._taken[self._node[client]] >= self._places or waits > MOST_WAITING:
-            self._refused += 1
-            self._again(client, at, BUSY_RETRY)
+        if waits > MOST_WAITING:
+            self._refuse(client, at, BUSY_RETRY)
             return
         ready_at = self._journal_free[database] = max(at, self._journal_free[database]) + 1 / self._claims
         if ready_at - at > DEAD_SECONDS:
             self._gives_up(client, at + DEAD_SECONDS)
         else:
-            self._taken[self._node[client]] += 1
+            self._taken[node] += 1
             self._later(ready_at, _Step.READY, client)
+
+    def _full(self, client: int, node: int, at: float) -> None:
+        if self._tried[client] < min(NODES_TRIED, len(self._taken)):
+            others = len(self._taken) - 1
+            self._visit(client, (node + 1 + int(self._chance() * others)) % len(self._taken), at)
+        else:
+            self._refuse(client, at, self._returns[node].next(at))
 
     def _ready(self, client: int, at: float) -> None:
         self._back.append(at)
         self._lost += max(0.0, at - self._away.keep)
 
     # ---- the next one
+
+    def _refuse(self, client: int, at: float, retry_after: float) -> None:
+        self._refused += 1
+        self._again(client, at, retry_after)
 
     def _gives_up(self, client: int, at: float) -> None:
         self._gave_up += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,11 +131,11 @@ def test_files_of_the_settings_are_mounted() -> None:
         (BASE / "kustomization.yaml").read_text(),
     )
     assert f"create secret generic {secret} " in told
-    for file in (SETTINGS.journal.dsn_file, SETTINGS.admin.token_file):
+    for file in (SETTINGS.journal.dsn_file, SETTINGS.admin.token_file, SETTINGS.auth.keys_file):
         assert file is not None
         folder, _, key = file.rpartition("/")
         assert folder == "/run/secrets/voxtree"
-        assert f"--from-literal={key}=" in told
+        assert re.search(rf"--from-(literal={key}=|file={key}\b)", told)
     credentials = the("ServiceMonitor")["spec"]["endpoints"][0]["authorization"]["credentials"]
     assert credentials == {"name": secret, "key": (SETTINGS.admin.token_file or "").rpartition("/")[2]}
     assert SETTINGS.session.spool_dir in mounts

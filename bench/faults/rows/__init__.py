@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from bench.balancers import Nginx
 from bench.faults.rows import (
     alerts,
     backends,
@@ -23,7 +24,6 @@ from bench.faults.rows import (
     workers,
 )
 from bench.faults.stage import Stage
-from bench.hosts import Nginx
 from bench.riva.faults import EmptyFinals, OverlapFinals, ReorderFinals, RepeatFinals, UtteranceTimes
 
 

@@ -6,12 +6,13 @@ import asyncio
 import signal
 from collections.abc import Iterable
 
+from bench.balancers import Balancer, HAProxy
+from bench.faults.hosts import Hosts, hosts
 from bench.faults.recovery import percentile, recovery
 from bench.faults.rows.backends import EARLY
 from bench.faults.rows.restarts import ABNORMAL
 from bench.faults.stage import PATIENCE, Stage
 from bench.faults.talk import Talk
-from bench.hosts import Balancer, HAProxy, Hosts, hosts
 
 LOST = 10.0  # seconds until the words of a lost host's clients come again
 TO_STOP = 4.0  # seconds that sessions get to end

@@ -12,6 +12,7 @@ import pytest
 from actors.speech.errors import JournalDamaged, JournalFull, JournalUnavailable
 from actors.speech.journal.port import Append, Claim, Claimed, Durability, Open, Opened, Operation, Outcome, Written
 from bench.postgres import Postgres
+from tests.docs.examples import ROOT
 from tests.speech.journal.conformance import CONFIG, FIRST, RETENTION, SECOND, Conformance, entries
 from transport.journal.database import ThreadedStore
 from transport.journal.postgres import PostgresDatabase
@@ -270,3 +271,18 @@ def test_what_is_over_can_be_purged_at_once_and_anything_by_name(
     assert session[1] == entries(1)
     assert database.purge() == 1
     assert by_hand.execute("SELECT count(*) FROM voxtree_entries").fetchone() == (0,)
+
+
+def test_the_shipped_role_owns_a_database_that_nobody_else_can_look_into(postgres: Postgres) -> None:
+    statements = (ROOT / "deploy" / "postgres" / "voxtree.sql").read_text().replace("voxtree", "journal_owner")
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as superuser:
+        for statement in statements.split(";")[:-1]:
+            superuser.execute(statement.encode())
+        superuser.execute("CREATE ROLE stranger LOGIN")
+    dsn = postgres.dsn("journal_owner")
+    database = PostgresDatabase(dsn.replace("user=voxtree", "user=journal_owner"), retention=RETENTION)
+    database.open()
+    assert opened(database) == 1
+    database.close()
+    with pytest.raises(psycopg.OperationalError, match="permission denied"):
+        psycopg.connect(dsn.replace("user=voxtree", "user=stranger"))
