@@ -54,7 +54,7 @@ from transport.logs import Logging
 from transport.metrics import Metrics, Sample
 from transport.observers import Observer, Observers
 from transport.reporting import Reporting
-from transport.riva.channel import Endpoint
+from transport.riva.channel import Endpoint, with_secrets
 from transport.riva.client import RivaBackend
 from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
 from transport.tls import Certificate
@@ -331,9 +331,11 @@ class App:
         return {f"{self.tree.name}/{path}": depth for path, depth in waiting.items()}
 
     def _endpoints(self, settings: Settings) -> list[Endpoint]:
-        if self.embedded is None:
-            return list(settings.backends)
-        return [*settings.backends, embedded_endpoint(self.embedded)]
+        try:
+            backends = [with_secrets(backend) for backend in settings.backends]
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+        return backends if self.embedded is None else [*backends, embedded_endpoint(self.embedded)]
 
     def _disguised(self, backend: RivaBackend) -> RecognitionBackend:
         return backend if self.faults is None else FaultyBackend(backend, self.faults)

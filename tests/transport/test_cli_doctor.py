@@ -394,4 +394,4 @@ def test_certificates_that_cannot_be_used_are_a_failure(doctor: Doctor, tmp_path
     assert code == 2
     assert findings["backend a (a:1)"]["level"] == "FAIL"
     assert "ca_file" in findings["backend a (a:1)"]["what"]
-    assert findings["backend a (a:1)"]["fix"] == "correct its ca_file, cert_file and key_file"
+    assert findings["backend a (a:1)"]["fix"] == "correct its ca_file, cert_file, key_file and metadata_files"

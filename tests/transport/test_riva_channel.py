@@ -14,7 +14,7 @@ from actors.speech import errors
 from actors.speech.ports import RecognitionConfig, Tier
 from tests.transport.riva_server import RivaServer
 from transport.riva import Endpoint, RivaBackend
-from transport.riva.channel import connection, credentials
+from transport.riva.channel import connection, credentials, with_secrets
 
 
 @pytest.mark.parametrize(
@@ -150,3 +150,41 @@ async def test_mutual_tls_admits_whom_it_should(
             await stream.finish()
             assert [result.text async for result in stream] == ["0 chunks"]
     assert [value for key, value in server.headers if key == "authorization"] == ["Bearer k"]
+
+
+def test_secrets_of_calls_may_be_in_files(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("Bearer nvapi-1\n")
+    endpoint = Endpoint(
+        name="a", address="a:1", metadata={"function-id": "f"}, metadata_files={"authorization": str(key)}
+    )
+    assert with_secrets(endpoint).metadata == {"function-id": "f", "authorization": "Bearer nvapi-1"}
+    assert "nvapi" not in repr(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file or directory"),
+        (b"", "one line of printable ASCII is wanted"),
+        (b"two\nlines", "one line of printable ASCII is wanted"),
+        (b"\xff", "codec can't decode"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_refused_by_name_and_not_shown(
+    content: bytes | None, problem: str, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_bytes(content)
+    endpoint = Endpoint(name="a", address="a:1", metadata_files={"authorization": str(key)})
+    with pytest.raises(
+        ValueError, match=r"endpoint 'a': metadata_files.authorization \(.*\) cannot be used"
+    ) as refused:
+        with_secrets(endpoint)
+    assert problem in str(refused.value).lower() or problem in str(refused.value)
+
+
+def test_a_header_has_one_source() -> None:
+    with pytest.raises(ValueError, match="has two values"):
+        Endpoint(name="a", address="a:1", metadata={"x": "1"}, metadata_files={"x": "f"})

@@ -26,7 +26,7 @@ from transport.cli.doctor_workers import examine_workers
 from transport.cli.findings import Finding, Level
 from transport.embedded.models import EngineUnavailable, moonshine_files, silero_file
 from transport.layers import SettingsError
-from transport.riva.channel import Endpoint
+from transport.riva.channel import Endpoint, with_secrets
 from transport.riva.client import RivaBackend
 from transport.settings import Settings
 
@@ -287,12 +287,12 @@ async def _endpoints(endpoints: tuple[Endpoint, ...]) -> list[Finding]:
 async def _endpoint(endpoint: Endpoint) -> Finding:
     name = f"backend {endpoint.name} ({endpoint.address})"
     try:
-        async with RivaBackend(endpoint) as backend:
+        async with RivaBackend(with_secrets(endpoint)) as backend:
             models = await backend.models(fresh=True)
     except SpeechError as error:
         return Finding(Level.FAIL, name, str(error), error.entry.remedy)
-    except ValueError as error:  # its certificate files
-        return Finding(Level.FAIL, name, str(error), "correct its ca_file, cert_file and key_file")
+    except ValueError as error:  # its files
+        return Finding(Level.FAIL, name, str(error), "correct its ca_file, cert_file, key_file and metadata_files")
     if not any(model.streaming for model in models.models):
         return Finding(Level.FAIL, name, f"has no streaming model ({models})", "deploy one to Riva")
     return Finding(Level.OK, name, str(models))

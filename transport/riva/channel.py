@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -22,6 +23,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         ca_file: PEM of the authorities to trust instead of the system's.
         cert_file, key_file: PEM of our own certificate and its key, for mutual TLS; both or neither.
         metadata: headers of every call (`authorization`, `function-id`); the values count as secrets.
+        metadata_files: the same, each with a file that holds the value; read at the start and on SIGHUP.
         quota_key: endpoints that use up the same quota, as with one account's key, get the same name here: what one
             of them is refused, none of them is asked for a while. Empty: a quota of its own.
         max_streams: streams held at the same time. Riva degrades past its capacity instead of refusing.
@@ -56,6 +58,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     cert_file: str | None = None
     key_file: str | None = None
     metadata: dict[str, str] = {}
+    metadata_files: dict[str, str] = {}
     quota_key: str = ""
     max_streams: int = 100
     catch_up: float = 4.0
@@ -78,6 +81,25 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Without the metadata's values: a configured endpoint ends up in logs, its keys must not."""
         return f"Endpoint({self.name!r}, {self.address!r}, {self.tier.value}, metadata={sorted(self.metadata)})"
+
+
+def with_secrets(endpoint: Endpoint) -> Endpoint:
+    """The same endpoint with what its `metadata_files` hold as metadata.
+
+    Raises:
+        ValueError: one cannot be read, or holds no single line of text.
+    """
+    found = dict(endpoint.metadata)
+
+    def read(name: str, path: str) -> None:
+        value = Path(path).read_text(encoding="utf-8").strip()
+        if not value or not value.isascii() or not value.isprintable():
+            raise ValueError("one line of printable ASCII is wanted")
+        found[name] = value
+
+    for name, path in endpoint.metadata_files.items():
+        _checked(endpoint, f"metadata_files.{name}", partial(read, name), path)
+    return msgspec.structs.replace(endpoint, metadata=found, metadata_files={})
 
 
 def connect(endpoint: Endpoint) -> grpc.aio.Channel:
@@ -164,7 +186,12 @@ def _problems(endpoint: Endpoint) -> list[str]:
         "max_streams must be at least 1": endpoint.max_streams < 1,
         "catch_up must be at least 1": endpoint.catch_up < 1,
         "sample_rate must be 8000 to 48000": not 8000 <= endpoint.sample_rate <= 48000,
-        "metadata names must be lower case": any(key != key.lower() for key in endpoint.metadata),
+        "metadata names must be lower case": any(
+            key != key.lower() for key in (*endpoint.metadata, *endpoint.metadata_files)
+        ),
+        "a name in metadata and in metadata_files has two values": bool(
+            endpoint.metadata.keys() & endpoint.metadata_files.keys()
+        ),
         "max_stream_age must be above 0": endpoint.max_stream_age <= 0,
         "step must be 0 to 1": not 0 <= endpoint.step <= 1,
         "timeouts must be above 0": min(_timeouts(endpoint).values()) <= 0,
