@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -187,12 +188,12 @@ async def test_workers_end_with_a_parent_that_is_killed_and_say_which_they_are(t
         f"s = msgspec.json.decode(pathlib.Path({str(config)!r}).read_bytes(), type=Settings, strict=False)\n"
         "configure(s.log); asyncio.run(serve(s, lambda: s))"
     )
-    parent = await asyncio.create_subprocess_exec("python", "-c", program, stdout=-1, stderr=-1)
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=-1, stderr=-1)
     assert parent.stdout is not None
     assert parent.stderr is not None
     async with asyncio.timeout(60):
-        while b"try this" not in await parent.stdout.readline():
-            pass
+        while b"try this" not in (line := await parent.stdout.readline()):
+            assert line, (await parent.stderr.read()).decode()
         parent.kill()
         said = await parent.stderr.read()  # which ends when the last worker has
         logged = [msgspec.json.decode(line) for line in said.splitlines()]
