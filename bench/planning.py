@@ -21,7 +21,7 @@ import msgspec
 from actors.speech.audience import RENEW_SECONDS
 from actors.speech.journal.journal import BUSY_RETRY, MOST_WAITING
 from transport.client.backoff import full_jitter
-from transport.client.core import DEAD_SECONDS, MARGIN_SECONDS
+from transport.client.core import MARGIN_SECONDS, READY_SECONDS
 from transport.client.dialling import OPEN_SECONDS
 from transport.limits.returns import ReturnTimes
 
@@ -229,8 +229,8 @@ class _Simulation:
             self._refuse(client, at, BUSY_RETRY)
             return
         ready_at = self._journal_free[database] = max(at, self._journal_free[database]) + 1 / self._claims
-        if ready_at - at > DEAD_SECONDS:
-            self._gives_up(client, at + DEAD_SECONDS)
+        if ready_at - at > READY_SECONDS:
+            self._gives_up(client, at + READY_SECONDS)
         else:
             self._taken[node] += 1
             self._later(ready_at, _Step.READY, client)

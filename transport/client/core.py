@@ -33,8 +33,9 @@ from transport.wire.voxtree_v1_schema import (
     TranscriptMessage,
 )
 
-PING_SECONDS = 5.0  # without a word from the server until it is asked for one
-DEAD_SECONDS = 10.0  # … until the connection counts as lost; and what `ready` may take
+PING_SECONDS = 2.0  # without a word from the server until it is asked for one
+DEAD_SECONDS = 5.0  # … until the connection counts as lost: a host that is gone resets nothing
+READY_SECONDS = 10.0  # what `ready` may take; a thousand others may be coming back, too
 HELD_UP_SECONDS = 60.0  # the same for a recording that the server lets wait: it may not read our ping either
 MARGIN_SECONDS = 10.0  # tried beyond the server's resume window: clocks and networks are not exact
 AGAIN = (Action.RECONNECT.value, Action.RETRY.value)
@@ -284,7 +285,9 @@ class ClientCore:
         return self.state is State.OPEN and not self._token
 
     def _patience(self) -> float:
-        held_up = not self._live and self.state is State.OPEN and self._received < self._track.position
+        if self.state is State.GREETING:
+            return READY_SECONDS
+        held_up = not self._live and self._received < self._track.position
         return HELD_UP_SECONDS if held_up else DEAD_SECONDS
 
     def _drop(

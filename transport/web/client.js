@@ -286,8 +286,9 @@ export class Track {
 
 // ---- the rules of a session over its connections: no socket, no timer, time is an argument
 
-const PING_MS = 5000; // without a word from the server until it is asked for one
-const DEAD_MS = 10000; // … until the connection counts as lost; and what opening it and `ready` may take
+const PING_MS = 2000; // without a word from the server until it is asked for one
+const DEAD_MS = 5000; // … until the connection counts as lost: a host that is gone resets nothing
+const READY_MS = 10000; // what opening it may take, and `ready`
 const HELD_UP_MS = 60000; // the same for a recording that the server lets wait
 const MARGIN_MS = 10000; // tried beyond the server's resume window: clocks and networks are not exact
 const FIRST_MS = 5000; // a server that was never reached is tried for so long
@@ -365,8 +366,9 @@ class Core {
   tick(now) {
     if (this.state !== "greeting" && this.state !== "open") return;
     const silent = now - this._heardAt;
-    const heldUp = !this._live && this.state === "open" && this._received < this.track.position;
-    if (silent > (heldUp ? HELD_UP_MS : DEAD_MS)) {
+    const heldUp = !this._live && this._received < this.track.position;
+    const patience = this.state === "greeting" ? READY_MS : heldUp ? HELD_UP_MS : DEAD_MS;
+    if (silent > patience) {
       this._drop("NET_LOST", now, { abort: true });
     } else if (this.state === "open" && silent >= PING_MS && !this._pinged) {
       this._pinged = true;
@@ -790,7 +792,7 @@ export class VoxtreeSession {
     };
     const late = setTimeout(
       mine(() => this._lost(core)),
-      DEAD_MS,
+      READY_MS,
     );
     socket.onopen = mine(() => {
       clearTimeout(late);

@@ -90,6 +90,7 @@ CASES = (
     Case("22c", "the same, behind nginx", partial(hosts.restarted, balancer=Nginx)),
     Case("22d", "host cut off from the journal and deposed", hosts.deposed),
     Case("22e", "host cut off from its clients only", hosts.unreachable),
+    Case("22f", "host lost, and nginx notices nothing", partial(hosts.lost, balancer=Nginx), recovery=hosts.LOST),
     Case("23a", "journal locked by another process for 5 s", store.locked),
     Case("23b", "journal cannot be written for 5 s", store.failing),
     Case("23c", "journal's disk full for 5 s", store.full),

@@ -21,9 +21,9 @@ HELD = 3.0  # seconds for which two servers believe to own the same sessions
 ON_ITS_WAY = 0.1  # seconds, within which what the server had sent before may still arrive
 
 
-async def lost(stage: Stage) -> None:
+async def lost(stage: Stage, *, balancer: type[Balancer] = HAProxy) -> None:
     """Its cable is pulled: nothing is reset, nobody is told."""
-    async with hosts(stage) as here, stage.speech(here.url) as clock:
+    async with hosts(stage, balancer) as here, stage.speech(here.url) as clock:
         await clock.at(EARLY)
         stage.struck()
         await here.network.unplug("a")
