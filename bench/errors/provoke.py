@@ -26,7 +26,19 @@ from transport.auth.keys import new_key
 from transport.journal.keys import make_key
 from transport.reload import reload
 from transport.riva.channel import Endpoint
-from transport.settings import Admin, Alerts, AlertSink, Auth, Inject, Journal, Server, Session, Settings, SettingsError
+from transport.settings import (
+    Admin,
+    Alerts,
+    AlertSink,
+    Auth,
+    Inject,
+    Journal,
+    Limits,
+    Server,
+    Session,
+    Settings,
+    SettingsError,
+)
 
 NOWHERE = Endpoint(name="riva", address="127.0.0.1:1")
 READY = '"ready"'  # in what a client is told first
@@ -121,6 +133,17 @@ async def twice(scene: Scene) -> None:
         await scene.hear(one, until=[READY])
         await scene.speak(other, 0.2)
         await scene.hear(other)
+
+
+async def greedy(scene: Scene) -> None:
+    """One address wants more sessions than it may have."""
+    limited = msgspec.structs.replace(await scene.usual(), limits=Limits(sessions_per_address=1))
+    async with scene.serving(limited), scene.client("s1") as one:
+        assert one is not None
+        await scene.speak(one, 0.2)
+        await scene.hear(one, until=[READY])
+        async with scene.client("s2") as other:
+            assert other is None
 
 
 async def taken_over(scene: Scene) -> None:
@@ -357,6 +380,7 @@ _PROVOKED: Mapping[str, Provocation] = {
     "CONN_009": twice,
     "CONN_010": taken_over,
     "CONN_011": stranger,
+    "CONN_012": greedy,
     "RIVA_013": no_backend,
     "RIVA_099": words_of_a_backend,
     "AUDIO_004": audio_lost,

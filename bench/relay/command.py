@@ -123,5 +123,7 @@ async def _gateway(
         usual = {"session.max_sessions": 2 * load.sessions, "journal.path": str(path.with_suffix(".db"))}
         path.write_text(toml([backend("primary", int(riva.rpartition(":")[2]))], usual, 2 * load.sessions))
         options = [option for setting in settings for option in ("--set", setting)]
-        async with Voxtree("serve", "--config", str(path), *options, module=COMMAND_LINE, environment={}) as voxtree:
+        async with Voxtree(
+            "serve", "--config", str(path), "--workers", "1", *options, module=COMMAND_LINE, environment={}
+        ) as voxtree:
             yield voxtree.url, voxtree.process

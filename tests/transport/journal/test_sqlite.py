@@ -74,9 +74,12 @@ def test_what_was_acknowledged_is_there_after_kill_9_of_several_processes(tmp_pa
             acknowledged[name] = int(process.stdout.readline())
     for name, process in processes.items():
         process.kill()
-        for line in process.communicate(timeout=30)[0].splitlines(keepends=True):
+        assert process.stdout is not None
+        for line in process.stdout.read().splitlines(keepends=True):  # behind what was read ahead
             if line.endswith("\n"):
                 acknowledged[name] = int(line)
+        process.wait(timeout=30)
+        process.stdout.close()
     database = SqliteDatabase(path)
     database.open()
     for name, seq in acknowledged.items():
