@@ -28,7 +28,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from actors.speech.error_handler import ErrorHandler
-from actors.speech.errors import ServerBusy
+from actors.speech.errors import ResourcesExhausted, ServerBusy
 from actors.speech.injection import Faults
 from transport import plain_http
 from transport.admission import HELP, Admission, Refused, is_session_id
@@ -260,7 +260,10 @@ class FrontDoor:
     def _arrived(self, client: ClientSocket) -> None:
         """Somebody has connected; if that is one too many, the oldest of those who have begun nothing has to go."""
         network = self._admission.newcomer(client.address)
-        one = self._crowd.arrived(client, network, client.loop.time(), is_full=self._descriptors.are_scarce())
+        is_full = self._descriptors.are_scarce()
+        one = self._crowd.arrived(client, network, client.loop.time(), is_full=is_full)
+        if is_full:
+            self._errors.report(ResourcesExhausted("hardly a file descriptor is left"))
         if one is not None:
             self._on_refused(CROWD)
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))
