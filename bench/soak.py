@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -163,7 +164,11 @@ def run(args: argparse.Namespace) -> int:
 async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: float) -> None:
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "soak")) as stage:
-            several = {"workers": soak.workers} if soak.workers > 1 else {"module": BY_HAND}
+            # Any one worker, with any one Riva, must have room for all: who is refused says nothing.
+            room = {"session.max_sessions": 2 * sessions * soak.workers}
+            several: dict[str, Any] = {"workers": soak.workers, "settings": room}
+            if soak.workers == 1:
+                several = {"module": BY_HAND}
             primary, fallback, voxtree = await stage.usual(*FAULTS, fallback_faults=FAULTS, **several)
             began = time.monotonic()
             look = partial(_sample, soak, voxtree, began, asyncio.Lock())

@@ -163,6 +163,7 @@ class App:
             settings.limits,
             lives=lambda session_id: self.sessions.get(session_id) is not None,
             has_room=self.sessions.ready,
+            has_room_to_return=self.sessions.ready_to_claim,
             connections=lambda: self._connections,
             load=self.load,
             returns=ReturnTimes(),

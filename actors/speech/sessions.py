@@ -44,6 +44,7 @@ from supervisor.spec import AutoShutdown, Child, Intensity, Restart, Strategy
 from supervisor.tree import Supervisor
 
 SESSION_BUDGET = Intensity(restarts=20, seconds=10.0)  # a backend that flaps is paced by backoff long before this
+CLAIMS = 2  # times as many sessions as usual may be here when those of others come
 BUSY_RETRY = 5.0  # seconds after which a refused client may find a place
 
 _numbers = count(1)  # of clients
@@ -130,7 +131,21 @@ class Sessions:
 
     def ready(self) -> bool:
         """True while a new session would find a place."""
-        return len(self._live.keys() | self._arriving) < self.limit
+        return self._taken < self.limit
+
+    def ready_to_claim(self) -> bool:
+        """True while a session of another server, or of another life of this one, would find a place.
+
+        Its words are at stake, so it does not matter whether a stream is free: it holds its audio and waits. And when a
+        server dies, those that are left have all its sessions to take, besides their own.
+        """
+        pool = self._pool.snapshot()
+        usual = self._max_sessions or sum(each.max_streams for each in pool.backends if not each.leaving)
+        return self._taken < CLAIMS * usual
+
+    @property
+    def _taken(self) -> int:
+        return len(self._live.keys() | self._arriving)
 
     async def open(self, session_id: str, config: RecognitionConfig, *, user: str = "", resumable: bool = True) -> Link:
         """Begin a session; its first event is `Ready`.
@@ -197,7 +212,7 @@ class Sessions:
 
     async def _claim(self, session_id: str, resume: Resume, config: RecognitionConfig, user: str) -> Link:
         token = new_token()
-        async with self._place(session_id):
+        async with self._place(session_id, claims=True):
             claimed = await self._keeping.claim(session_id, resume, token, user)
             if isinstance(claimed, Refused):
                 raise refusal(claimed)
@@ -299,9 +314,9 @@ class Sessions:
         )
 
     @asynccontextmanager
-    async def _place(self, session_id: str) -> AsyncGenerator[None, None]:
+    async def _place(self, session_id: str, *, claims: bool = False) -> AsyncGenerator[None, None]:
         """Hold a place for a session until it lives. One that takes the place of another of its id needs none."""
-        if session_id not in self._live and not self.ready():
+        if session_id not in self._live and not (self.ready_to_claim() if claims else self.ready()):
             limit = self.limit
             why = f"all {limit} sessions are taken" if limit else "no recogniser is there"
             raise ServerBusy(why, retry_after=self._retry_after())

@@ -124,7 +124,7 @@ class Stage:
         self.tell("starting voxtree")
         path = self.folder / f"voxtree-{next(_numbers)}.toml"
         usual = {"session.max_sessions": 2 * self.sessions, "journal.path": str(path.with_suffix(".db"))}
-        path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions))
+        path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions * workers))
         command = ["serve"] if module == COMMAND_LINE else []
         arguments = [*command, "--config", str(path), "--workers", str(workers)]
         voxtree = Voxtree(*arguments, module=module, environment=environment or {}, inside=inside)

@@ -217,6 +217,26 @@ async def test_the_newest_connection_has_the_session_and_the_older_one_is_told()
     assert new.words == "1 2 3 4 5 6 7 8 9"
 
 
+async def test_a_server_that_is_full_takes_the_sessions_of_one_that_died_and_no_new_ones() -> None:
+    store = MemoryStore(clock=anyio.current_time)
+    async with (
+        running(FakeBackend(), store=store) as dies,
+        running(FakeBackend(room=1), store=store, max_sessions=1) as full,
+    ):
+        callers = [Caller(dies, session_id=f"s{number}") for number in range(2)]
+        for caller in callers:
+            await caller.open()
+            await caller.say(end_of(FIRST))
+            await caller.hear(1)
+        await full.open("its own", CONFIG)
+        with pytest.raises(ServerBusy):
+            await full.open("a new one", CONFIG)
+        callers[0].sessions = callers[1].sessions = full
+        await callers[0].resume()  # there is no stream for it, so it waits
+        with pytest.raises(ServerBusy):  # memory has an end, too
+            await callers[1].resume()
+
+
 async def test_an_owner_that_was_deposed_says_nothing_more() -> None:
     """Two processes believe that they own the session. The one that was not asked last has nothing it may send."""
     store = MemoryStore(clock=anyio.current_time)

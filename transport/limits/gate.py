@@ -38,11 +38,13 @@ class Gate:
     In this order: whoever comes back to a session that lives here is let in, however full it is: its place is taken
     already, and its words are at stake. Then the caller's own limits; then what the server can carry: connections,
     places for sessions, and how late its loop is. Whoever comes back to a session of another server or another life of
-    this one takes a place, of which there is a number, but is not refused for a late loop: it cannot go elsewhere.
+    this one is not refused for a late loop, nor for want of streams, and there are places besides the usual ones: its
+    words are at stake, and it cannot go elsewhere.
 
     Args:
         lives: whether a session of this id is here.
         has_room: whether a new one would find a place and a recogniser.
+        has_room_to_return: whether one that is of another server would find a place.
         connections: how many clients are connected.
         load: how late the loop is.
         returns: when to come back.
@@ -55,6 +57,7 @@ class Gate:
         *,
         lives: Callable[[str], bool],
         has_room: Callable[[], bool],
+        has_room_to_return: Callable[[], bool],
         connections: Callable[[], int],
         load: LoopLoad,
         returns: ReturnTimes,
@@ -62,6 +65,7 @@ class Gate:
     ) -> None:
         self._lives = lives
         self._has_room = has_room
+        self._has_room_to_return = has_room_to_return
         self._connections = connections
         self._load = load
         self._returns = returns
@@ -111,7 +115,7 @@ class Gate:
             return self._too_many(excess, now)
         if self._most is not None and self._connections() >= self._most:
             return self._busy(CONNECTIONS, f"all {self._most} connections are taken", now)
-        if not self._has_room():
+        if not (self._has_room_to_return() if resumes else self._has_room()):
             return self._busy(SESSIONS, "there is no place for another session", now)
         if self._load.is_over and not resumes:
             return self._busy(LOOP, "the server is late with what it has", now)

@@ -26,6 +26,7 @@ def admission(limits: Limits, *, has_room: bool = True) -> Admission:
         limits,
         lives=lambda session_id: session_id == "alive",
         has_room=lambda: has_room,
+        has_room_to_return=lambda: has_room,
         connections=lambda: 0,
         load=LoopLoad(),
         returns=ReturnTimes(lambda: 1.0),

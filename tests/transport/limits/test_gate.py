@@ -20,7 +20,7 @@ class House:
     """A server with one session, `alive`."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self.room = True
+        self.room = self.room_to_return = True
         self.connections = 0
         self.load = LoopLoad()
         self.now = 0.0
@@ -28,6 +28,7 @@ class House:
             limits or Limits(),
             lives=lambda session_id: session_id == "alive",
             has_room=lambda: self.room,
+            has_room_to_return=lambda: self.room_to_return,
             connections=lambda: self.connections,
             load=self.load,
             returns=ReturnTimes(lambda: 1.0),
@@ -54,9 +55,11 @@ def test_somebody_is_let_in_while_there_is_room() -> None:
     assert House().reason() is None
 
 
-def test_without_places_new_ones_and_claims_are_refused() -> None:
+def test_without_places_new_ones_are_refused_and_in_the_end_those_who_come_back() -> None:
     house = House()
     house.room = False
+    assert (house.reason(), house.reason(resumes=True), house.reason("alive")) == ("sessions", None, None)
+    house.room_to_return = False
     assert (house.reason(), house.reason(resumes=True), house.reason("alive")) == ("sessions", "sessions", None)
 
 
