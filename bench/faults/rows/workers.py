@@ -7,14 +7,16 @@ import os
 import signal
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from bench.faults.players import Voxtree
+from bench.faults.recovery import percentile
 from bench.faults.rows.backends import EARLY
 from bench.faults.rows.restarts import ABNORMAL
 from bench.faults.stage import Stage
+from bench.faults.talk import Talk
 from bench.processes import children
 from transport.admin.state import WorkerRow
 from transport.cli.admin_port import Seen
@@ -47,9 +49,25 @@ async def replaced(stage: Stage) -> None:
             await _until(lambda: before.isdisjoint(children(voxtree.process.pid)))
         assert stage.strike is not None
         stage.facts["seconds to replace all"] = time.monotonic() - stage.strike.at
-    stage.limit_resume(AFTER_REPLACEMENT, moved_only=True)
+    away = sorted(seconds for talk in stage.talks for seconds in _absences(talk))
+    stage.facts["times that clients moved"] = len(away)
+    stage.facts["away p50, ms"] = 1000 * (percentile(away, 50) or 0.0)
+    stage.check("away p99", 1000 * (percentile(away, 99) or 0.0), 1000 * AFTER_REPLACEMENT, "ms")
+    stage.check("clients that did not come back", sum(talk.failure is not None for talk in stage.talks), 0)
+    stage.check("finals and gaps that do not tile", sum(talk.holes for talk in stage.talks), 0)
     reasons = [heard.code for talk in stage.talks for heard in talk.heard if heard.event == "reconnecting"]
     stage.check("connections that ended with 1006", sum(ABNORMAL in reason for reason in reasons), 0)
+
+
+def _absences(talk: Talk) -> Iterator[float]:
+    """How long a client was without its session each time, in seconds. Each goes when its worker's turn has come."""
+    since: float | None = None
+    for heard in talk.heard:
+        if heard.event == "reconnecting":
+            since = heard.at if since is None else since
+        elif heard.event == "resumed" and since is not None:
+            yield heard.at - since
+            since = None
 
 
 async def _strike(stage: Stage, number: signal.Signals, resumed: float) -> None:
