@@ -216,7 +216,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     connections: Count | None = None
     newcomers: Count | None = 4096
     newcomers_per_address: Count | None = 1024
-    loop_lag: Seconds | None = 0.1
+    loop_lag: Seconds | None = 0.25
     sessions_per_user: Count | None = None
     sessions_per_address: Count | None = None
     handshakes_per_user: Rate | None = None

@@ -501,7 +501,9 @@ async def test_a_server_that_stops_loses_the_stream(server: RivaServer, grace: f
                 await anext(stream)
                 await server.grpc.stop(grace)
                 await anext(stream)
-        assert type(await failure_of(backend)) is errors.ConnectionFailed
+        with anyio.fail_after(10):  # in the moment of the end the old connection may fail once more
+            while type(await failure_of(backend)) is not errors.ConnectionFailed:
+                await anyio.sleep(0.05)
 
 
 async def test_a_broken_stream_goes_on_failing_the_same_way(server: RivaServer) -> None:
