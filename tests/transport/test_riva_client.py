@@ -502,7 +502,7 @@ async def test_a_server_that_stops_loses_the_stream(server: RivaServer, grace: f
                 await server.grpc.stop(grace)
                 await anext(stream)
         with anyio.fail_after(10):  # in the moment of the end the old connection may fail once more
-            while type(await failure_of(backend)) is not errors.ConnectionFailed:
+            while type(await failure_of(backend)) is not errors.ConnectionFailed:  # noqa: ASYNC110  (nobody says when)
                 await anyio.sleep(0.05)
 
 
