@@ -170,10 +170,7 @@ class FrontDoor:
     @property
     def url(self) -> str:
         """Where clients connect, once it serves; an id of theirs may follow behind a slash."""
-        host, port = self._addresses[0]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        scheme = "ws" if self._tls is None else "wss"
-        return f"{scheme}://[{host}]:{port}{_UNNAMED}" if ":" in host else f"{scheme}://{host}:{port}{_UNNAMED}"
+        return url_of(*self._addresses[0], encrypted=self._tls is not None)
 
     async def serve(self, *, task_status: Life) -> None:
         """A supervised child: listen, and serve until asked to stop. The started value: list[Address].
@@ -359,6 +356,13 @@ class FrontDoor:
         if self._sessions.ready() and not self._clients.draining:
             return _health(client, HTTPStatus.OK, "ready")
         return _health(client, HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+
+
+def url_of(host: str, port: int, *, encrypted: bool) -> str:
+    """Where clients of this machine connect to a server that listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'wss' if encrypted else 'ws'}://{shown}:{port}{_UNNAMED}"
 
 
 def _session_id(path: str) -> str | None:

@@ -20,7 +20,6 @@ from actors.speech.error_handler import ErrorContext, ErrorHandler
 from actors.speech.errors import NotReloaded
 from actors.speech.policies import SERVER_POLICIES
 from supervisor.errors import Path as TreePath
-from supervisor.reports import Event
 from supervisor.spec import Child, Intensity
 from supervisor.tree import Supervisor
 from supervisor.watchdog import Watchdog
@@ -28,7 +27,7 @@ from transport.admin.admin import Admin
 from transport.admin.chronicle import Chronicle
 from transport.alerts import Alerts
 from transport.app import BUDGET, embedded_endpoint, explained, make_embedded
-from transport.front_door import Address
+from transport.front_door import Address, url_of
 from transport.layers import SettingsError
 from transport.logs import Logging, configure
 from transport.observers import Observers
@@ -96,7 +95,7 @@ class Fleet:
             name="voxtree",
             intensity=BUDGET,
             policies=SERVER_POLICIES,
-            on_event=self._on_event,
+            on_event=self._observers.tree,
             on_leak=on_leak,
         )
 
@@ -104,10 +103,7 @@ class Fleet:
     def url(self) -> str:
         """Where clients connect."""
         server = self.settings.server
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.host, server.host)
-        scheme = "ws" if self.settings.tls.cert_file is None else "wss"
-        shown = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{shown}:{server.port}/transcribe"
+        return url_of(server.host, server.port, encrypted=self.settings.tls.cert_file is not None)
 
     def other_doors(self) -> dict[str, Address]:
         """Where else clients of other systems connect, by name."""
@@ -254,9 +250,6 @@ class Fleet:
         merged = Merged(self.registry, self._metrics.scrape)
         clerk = FleetClerk(lambda: self.tree, self.workers, self.roll)
         return Admin(settings.admin, self._survey, merged, self._survey.timeline, clerk)
-
-    def _on_event(self, event: Event) -> None:
-        self._observers.tree(event)
 
 
 @asynccontextmanager

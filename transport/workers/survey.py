@@ -149,7 +149,7 @@ def combined(checks: Mapping[int, Mapping[str, Check]]) -> dict[str, Check]:
         here = {number: each[name] for number, each in checks.items() if name in each}
         bad = {number: check for number, check in here.items() if not check.well}
         if not bad:
-            whole[f"{name}"] = next(iter(here.values()))
+            whole[name] = next(iter(here.values()))
             continue
         text = "; ".join(f"worker {number}: {check.text}" for number, check in sorted(bad.items()))
         whole[name] = Check(well=False, text=text, vital=useless and any(check.vital for check in bad.values()))

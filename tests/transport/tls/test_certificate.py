@@ -132,7 +132,8 @@ async def test_a_new_certificate_is_for_new_connections_and_old_ones_live_on(
         options = (("grpc.ssl_target_name_override", "localhost"),)
         credentials = grpc.ssl_channel_credentials(second)
         async with grpc.aio.secure_channel(f"{door.host}:{door.port}", credentials, options=options) as channel:
-            await asyncio.wait_for(channel.channel_ready(), 5)
+            async with asyncio.timeout(5):
+                await channel.channel_ready()
 
 
 async def test_files_that_do_not_fit_each_other_change_nothing_and_are_told(
