@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -51,7 +51,7 @@ class FakeSession:
         self.gone = asyncio.Event()
         self.over = asyncio.Event()
         self.draining = asyncio.Event()
-        self.changed = asyncio.Condition()
+        self.changed = asyncio.Event()
         self.outbox: asyncio.Queue[SessionEvent] = asyncio.Queue()
         self.say(Ready(session_id=session_id, config=config))
 
@@ -60,51 +60,56 @@ class FakeSession:
             self.outbox.put_nowait(event)
 
     async def heard(self, samples: int) -> bytes:
-        async with self.changed:
-            await self.changed.wait_for(lambda: len(self.pcm) >= 2 * samples)
+        await self._until(lambda: len(self.pcm) >= 2 * samples)
         return self.pcm
 
     async def called(self, name: str, times: int = 1) -> None:
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.calls.count(name) >= times)
+        await self._until(lambda: self.calls.count(name) >= times)
 
-    async def _call(self, name: str) -> None:
-        async with self.changed:
-            self.calls.append(name)
-            self.changed.notify_all()
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            await self.changed.wait()
+
+    def _change(self) -> None:
+        """Wake those who wait; who waits from now on waits for the next change."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        self._change()
 
     # ---- what the front door calls
 
     async def audio(self, pcm: bytes) -> None:
-        await self._call("audio")
+        self._call("audio")
         await self.room.wait()
-        async with self.changed:
-            self.pcm += pcm
-            self.changed.notify_all()
+        self.pcm += pcm
+        self._change()
 
     async def finalize(self) -> None:
-        await self._call("finalize")
+        self._call("finalize")
 
     async def stop(self) -> None:
-        await self._call("stop")
+        self._call("stop")
         self.say(Done(position=len(self.pcm) // 2, seq=0))
 
     def acknowledge(self, seq: int) -> None:
-        self.calls.append(f"acknowledge {seq}")
+        self._call(f"acknowledge {seq}")
 
     def confirmed(self) -> None:
-        self.calls.append("confirmed")
+        self._call("confirmed")
 
     def delivered(self) -> None:
-        self.calls.append("delivered")
+        self._call("delivered")
         self.over.set()
 
     def drain(self, seconds: float) -> None:
-        self.calls.append("drain")
+        self._call("drain")
         self.draining.set()
 
     def disconnected(self) -> None:
-        self.calls.append("disconnected")
+        self._call("disconnected")
         self.gone.set()
 
     async def next_event(self) -> SessionEvent:
@@ -570,7 +575,11 @@ async def test_a_client_that_waits_for_its_last_words_is_not_silent(house: House
     async with house.connect() as client:
         await client.send(PCM)
         session = await house.sessions.last()
-        session.stop = lambda: session._call("stop")  # type: ignore[method-assign]  # the finals take a while
+
+        async def stop() -> None:
+            session._call("stop")  # and the finals take a while
+
+        session.stop = stop  # type: ignore[method-assign]
         await client.send('{"event":"stop"}')
         await session.called("stop")
         _far_ahead(house)
