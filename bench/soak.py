@@ -32,6 +32,7 @@ from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import BY_HAND, Voxtree
 from bench.faults.stage import Stage
+from bench.faults.talk import Talk
 from bench.processes import children, files, memory
 from bench.riva import RivaProcess
 from bench.riva.faults import At, GoAway, Status
@@ -68,6 +69,22 @@ class Sample(msgspec.Struct, frozen=True):
     tasks: int
 
 
+class Harmed(msgspec.Struct, frozen=True):
+    """A session of which words were lost, doubled or misplaced: what is needed to find it in the server's log.
+
+    Attributes:
+        session: its id.
+        began: when, in seconds since the epoch.
+        lost: numbers of the words that never came.
+        heard: what it was told, each with seconds since it began: event, code, highest number of a word.
+    """
+
+    session: str
+    began: float
+    lost: list[int]
+    heard: list[tuple[float, str, str, int]]
+
+
 class Soak(msgspec.Struct, kw_only=True):
     """What a soak came to. Slopes are per hour; None: there were too few samples.
 
@@ -75,6 +92,7 @@ class Soak(msgspec.Struct, kw_only=True):
         workers: processes that served; 1: the server itself.
         worker_strikes: how often one of them was killed or stopped.
         replaced_at: when all of them were replaced, in seconds since the beginning.
+        harmed: the sessions that were not whole.
         samples: taken every few seconds.
         rests: taken after each round, with nobody connected.
     """
@@ -94,6 +112,7 @@ class Soak(msgspec.Struct, kw_only=True):
     undeclared: int = 0
     foreign: int = 0
     errors: dict[str, int] = {}
+    harmed: list[Harmed] = []
     samples: list[Sample] = []
     rests: list[Sample] = []
 
@@ -145,13 +164,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive, default=1, help="processes of the server (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn by chance (default 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    parser.add_argument("--log", type=Path, metavar="FILE", help="add the server's log to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     soak = Soak(seed=args.seed, workers=args.workers)
     slower = max(1.0, args.sessions / (args.talkers or args.sessions))
     try:
-        interruptible(_soak(soak, args.minutes, args.sessions, args.words, slower))
+        interruptible(_soak(soak, args.minutes, args.sessions, args.words, slower, args.log))
     finally:
         _show(soak)
         if args.json:
@@ -161,14 +181,14 @@ def run(args: argparse.Namespace) -> int:
     return int(soak.verdict != "holds")
 
 
-async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: float) -> None:
+async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: float, log: Path | None) -> None:
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "soak")) as stage:
             # Any one worker, with any one Riva, must have room for all: who is refused says nothing.
             room = {"session.max_sessions": 2 * sessions * soak.workers}
-            several: dict[str, Any] = {"workers": soak.workers, "settings": room}
+            several: dict[str, Any] = {"workers": soak.workers, "settings": room, "keep_log": log}
             if soak.workers == 1:
-                several = {"module": BY_HAND}
+                several = {"module": BY_HAND, "keep_log": log}
             primary, fallback, voxtree = await stage.usual(*FAULTS, fallback_faults=FAULTS, **several)
             began = time.monotonic()
             look = partial(_sample, soak, voxtree, began, asyncio.Lock())
@@ -200,12 +220,20 @@ async def _round(soak: Soak, stage: Stage, url: str, slower: float) -> None:
     async with stage.speech(url, pace=slower * SLOT_SECONDS, chunk=SLOT_SECONDS, patience=patience):
         pass
     found = outcome("", "", stage.talks)
+    soak.harmed += [_harmed(talk) for talk in stage.talks if not talk.ledger.score(talk.samples).flawless]
     stage.talks.clear()
     soak.sessions += found.sessions
     for name in ("sent", "lost", "doubled", "misordered", "declared", "undeclared", "foreign"):
         setattr(soak, name, getattr(soak, name) + getattr(found, name))
     for code, times in found.errors.items():
         soak.errors[code] = soak.errors.get(code, 0) + times
+
+
+def _harmed(talk: Talk) -> Harmed:
+    began = talk.began or 0.0
+    heard = [(round(one.at - began, 3), one.event, one.code, one.reach) for one in talk.heard]
+    lost = [word.number for word in talk.ledger.lost(talk.samples)]
+    return Harmed(f"s-{talk.speech.tag}", round(time.time() - time.monotonic() + began, 3), lost, heard)
 
 
 async def _strike(soak: Soak, riva: RivaProcess, chance: random.Random) -> None:

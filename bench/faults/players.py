@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -37,12 +38,21 @@ class Voxtree:
     Attributes:
         url: where clients connect; `console`: … and operators.
         log: what it has logged.
+
+    Args:
+        keep_log: a file that each line of its log is added to as well.
     """
 
     def __init__(
-        self, *arguments: str, module: str, environment: Mapping[str, str], inside: Sequence[str] = ()
+        self,
+        *arguments: str,
+        module: str,
+        environment: Mapping[str, str],
+        inside: Sequence[str] = (),
+        keep_log: Path | None = None,
     ) -> None:
         self.log: list[LogLine] = []
+        self._keep_log = keep_log
         self.process = Process("-m", module, *arguments, on_log=self._note, environment=environment, inside=inside)
         self.url = self.console = ""
 
@@ -85,6 +95,9 @@ class Voxtree:
         return {line.code for line in self.log if line.code}
 
     def _note(self, at: float, text: str) -> None:
+        if self._keep_log is not None:
+            with self._keep_log.open("a", encoding="utf-8") as file:
+                file.write(f"{text}\n")
         try:
             fields = json.loads(text)
         except ValueError:

@@ -113,13 +113,14 @@ class Stage:
         module: str = COMMAND_LINE,
         environment: Mapping[str, str] | None = None,
         inside: Sequence[str] = (),
+        keep_log: Path | None = None,
     ) -> Voxtree:
         """A server with these backends, of which the first is the primary one if nothing else is said.
 
         Args:
             settings: further ones by path: `{"session.log_seconds": 20}`.
             workers: processes that it serves with.
-            module: what runs it; `inside`: see `Process`.
+            module: what runs it; `inside`: see `Process`; `keep_log`: see `Voxtree`.
         """
         self.tell("starting voxtree")
         path = self.folder / f"voxtree-{next(_numbers)}.toml"
@@ -127,7 +128,7 @@ class Stage:
         path.write_text(toml(backends, {**usual, **(settings or {})}, self.sessions * workers))
         command = ["serve"] if module == COMMAND_LINE else []
         arguments = [*command, "--config", str(path), "--workers", str(workers)]
-        voxtree = Voxtree(*arguments, module=module, environment=environment or {}, inside=inside)
+        voxtree = Voxtree(*arguments, module=module, environment=environment or {}, inside=inside, keep_log=keep_log)
         return await self._stack.enter_async_context(voxtree)
 
     async def naive(self, *ports: int) -> str:

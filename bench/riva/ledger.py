@@ -74,10 +74,14 @@ class Ledger:
         """Whether the word of this number came in a final."""
         return word in self._came
 
+    def lost(self, samples: int | None = None) -> list[CodedWord]:
+        """The words that were sent and never came. `samples`: as for `score`."""
+        return [word for word in self._sent(samples) if word.number not in self._came]
+
     def score(self, samples: int | None = None) -> Score:
         """The account so far. `samples`: how many were sent, if not all."""
-        sent = self._sent(self._speech.samples if samples is None else samples)
-        lost = [word for word in sent if word.number not in self._came]
+        sent = self._sent(samples)
+        lost = self.lost(samples)
         return Score(
             sent=len(sent),
             received=len(sent) - len(lost),
@@ -109,7 +113,8 @@ class Ledger:
             return None
         return word if word.text == text else None
 
-    def _sent(self, samples: int) -> list[CodedWord]:
+    def _sent(self, samples: int | None) -> list[CodedWord]:
+        samples = self._speech.samples if samples is None else samples
         words = map(self._speech.word, self._speech.between(0, samples))
         return [word for word in words if word.end <= samples]
 
