@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncGenerator, Callable, Iterator
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +51,7 @@ from transport.grpc_door import GrpcDoor
 from transport.grpc_door.door import DEFAULT_LIMITS
 from transport.journal import make_bodies, make_journal
 from transport.limits import Gate, LoopLoad, ReturnTimes
+from transport.listener import Turns
 from transport.logs import Logging
 from transport.metrics import Metrics, Sample
 from transport.observers import Observer, Observers
@@ -79,15 +81,14 @@ class Place(NamedTuple):
     """A process among others that are one server to their clients.
 
     Attributes:
-        shares_ports: they listen on the same ports.
-        secrets: makes secrets that the others know too; None: it alone knows them.
+        secrets: makes secrets that the others know too.
+        sockets: to listen on, by port, as the others do.
+        turns: which of them accepts.
     """
 
-    shares_ports: bool = False
-    secrets: ClientSecrets | None = None
-
-
-ALONE = Place()
+    secrets: ClientSecrets
+    sockets: Mapping[int, Sequence[socket.socket]]
+    turns: Turns
 
 
 class App:
@@ -102,7 +103,7 @@ class App:
         listener: told what happens in the tree, besides the log.
         on_leak: see `Supervisor`; for a process that is nothing but this server, the place to end it.
         mounted: clients come through somebody else's web server (`transport.asgi`), and nothing is listened on.
-        place: where it is one of several processes that are one server to their clients.
+        place: among other processes that are one server to their clients; None: it is the only one.
         observer: told of everything, besides.
     """
 
@@ -113,7 +114,7 @@ class App:
         on_leak: Callable[[list[TreePath]], None] | None = None,
         *,
         mounted: bool = False,
-        place: Place = ALONE,
+        place: Place | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._listener = listener
@@ -169,7 +170,7 @@ class App:
             returns=ReturnTimes(),
         )
         self.certificate = self._certificate(settings)
-        self._secrets = place.secrets or ClientSecrets()
+        self._secrets = ClientSecrets() if place is None else place.secrets
         self.authentication = Authentication(settings.auth, self._secrets)
         self.admission = Admission(settings.server, self.authentication, self.gate)
         self.front_door: Door = self._asgi_door(settings) if mounted else self._front_door(settings)
@@ -248,7 +249,7 @@ class App:
             limits=_call_limits(settings.session),
             shutdown_timeout=settings.server.shutdown_timeout,
             credentials=None if self.certificate is None else self.certificate.grpc_credentials,
-            shared=self._place.shares_ports,
+            shared=self._place is not None,
             on_refused=self._observers.refused,
         )
 
@@ -272,7 +273,8 @@ class App:
             on_refused=self._observers.refused,
             on_drain=self._drain_riva_door,
             tls=None if self.certificate is None else self.certificate.context,
-            shared=self._place.shares_ports,
+            sockets={} if self._place is None else self._place.sockets,
+            turns=None if self._place is None else self._place.turns,
         )
 
     def _asgi_door(self, settings: Settings) -> AsgiDoor:
@@ -384,7 +386,7 @@ async def serving(
     *,
     private: bool = False,
     mounted: bool = False,
-    place: Place = ALONE,
+    place: Place | None = None,
     observer: Observer | None = None,
     listener: Callable[[Event], None] | None = None,
     on_leak: Callable[[list[TreePath]], None] | None = None,

@@ -9,7 +9,6 @@ Other protocols have paths of their own, and one may have a port of its own: `tr
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import uuid
@@ -22,9 +21,9 @@ from typing import NamedTuple
 import anyio
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection
-from websockets.asyncio.server import serve as websockets_serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from actors.speech.error_handler import ErrorHandler
@@ -33,10 +32,10 @@ from actors.speech.injection import Faults
 from transport import plain_http
 from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
-from transport.connection import SessionLink, Sessions
-from transport.expected import ExpectedError
+from transport.connection import Sessions
 from transport.limits.crowd import Crowd, Descriptors
 from transport.limits.gate import CROWD
+from transport.listener import Listener, Tls, Turns, bind
 from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
@@ -46,21 +45,9 @@ from transport.wire import voxtree_v1
 from transport.wire.port import Accepted, Answer, Routes
 from transport.wire.port import Request as WireRequest
 
-__all__ = ["Address", "CannotListen", "FrontDoor", "Patience", "SessionLink", "Sessions"]
-
 _UNNAMED = "/transcribe"
-# Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
-# kernel lets whoever is dropped try again after 1, 3, 7, 15 s.
-_BACKLOG = 4096
-# … and that asyncio accepts in a row. Without file descriptors it fails as many times, and tries each of them again as
-# often in a second: with any number but this one, an event loop soon does nothing else.
-_AT_ONCE = 1
 _WRITE_BYTES = 16 * 1024  # that may wait in a client's write buffer; then its session keeps what follows
 _MAX_QUEUE = 8  # messages read ahead of us; each may be as large as `max_message_bytes`
-
-
-class CannotListen(ExpectedError):
-    """The address could not be bound. Its text names host and port."""
 
 
 NO_ROUTES = Routes()
@@ -93,7 +80,8 @@ class FrontDoor:
         on_refused: told why a request was refused before there was a session.
         on_drain: called when it begins to drain.
         tls: encrypts, on all ports; None: nothing does.
-        shared: other processes may listen on the same ports, and the system spreads clients over them.
+        sockets: by port, where it need not bind them itself; they are duplicated.
+        turns: of the processes that listen on the same sockets; None: there is no other.
     """
 
     def __init__(
@@ -114,7 +102,8 @@ class FrontDoor:
         on_refused: Callable[[str], None] = lambda reason: None,
         on_drain: Callable[[], None] = lambda: None,
         tls: ssl.SSLContext | None = None,
-        shared: bool = False,
+        sockets: Mapping[int, Sequence[socket.socket]] = MappingProxyType({}),
+        turns: Turns | None = None,
     ) -> None:
         self._settings = server
         self._sessions = sessions
@@ -126,7 +115,8 @@ class FrontDoor:
         self._on_refused = on_refused
         self._on_drain = on_drain
         self._tls = tls
-        self._shared = shared
+        self._given = sockets
+        self._turns = turns
         self._admission = admission or Admission(server)
         self._clients = Clients(
             session,
@@ -140,7 +130,6 @@ class FrontDoor:
         self._descriptors = Descriptors()
         self._crowd = Crowd[ClientSocket](limits.newcomers, limits.newcomers_per_address)
         self._addresses: list[Address] = []
-        self._listeners: list[socket.socket] = []  # asyncio's own, once more
 
     def adopt(self, session: SessionSettings, limits: Limits = DEFAULT_LIMITS) -> None:
         """Let these limits hold for whoever connects from now on; nothing else of the settings."""
@@ -185,8 +174,7 @@ class FrontDoor:
         servers: list[Server] = []
         try:
             for port, connect in ((self._settings.port, None), *self._doors.items()):
-                servers.append(await self._listen(port, connect))
-            self._lengthen_queues()
+                servers.append(self._listen(self._sockets(port), connect))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch)
                 self._addresses = [Address(*sock.getsockname()[:2]) for server in servers for sock in server.sockets]
@@ -197,51 +185,52 @@ class FrontDoor:
         finally:
             await self._shut(servers)
 
-    async def _listen(self, port: int, connect: Connect | None) -> Server:
+    def _listen(self, sockets: Sequence[socket.socket], connect: Connect | None) -> Server:
         """Listen on one port. `connect`: who is asked for WebSockets there; None: who has the path."""
-        settings = self._settings
-        try:
-            server = await websockets_serve(
-                self._on_client,
-                settings.host,
-                port,
-                process_request=partial(self._answer, connect),
-                process_response=_complete,
-                select_subprotocol=_chosen_subprotocol,
-                compression=None,  # audio does not get smaller, and each compressor costs 100 KiB
-                server_header=None,
-                open_timeout=self._patience.handshake,
-                close_timeout=self._patience.close,
-                ping_interval=None,  # it would cut clients whom we stopped reading; see Connection.check
-                max_size=self._clients.limits.max_message_bytes,
-                max_queue=_MAX_QUEUE,
-                write_limit=_WRITE_BYTES,
-                backlog=_AT_ONCE,
-                reuse_port=self._shared or None,
-                ssl=self._tls,
-                ssl_handshake_timeout=self._patience.handshake if self._tls else None,
-                ssl_shutdown_timeout=self._patience.close if self._tls else None,
-                logger=library_logger(),
-                create_connection=partial(  # type: ignore[arg-type]
-                    ClientSocket, respond=self._respond, on_arrival=self._arrived, on_leaving=self._crowd.left
-                ),
-            )
-        except OSError as exc:
-            raise CannotListen(f"cannot listen on {settings.host}:{port}: {reason(exc)}") from exc
-        self._listeners += [socket.socket(fileno=os.dup(each.fileno())) for each in server.sockets]
+        server = Server(
+            self._on_client,
+            process_request=partial(self._answer, connect),
+            process_response=_complete,
+            server_header=None,
+            open_timeout=self._patience.handshake,
+            logger=library_logger(),
+        )
+        listener = Listener(
+            sockets,
+            partial(self._connected, server),
+            held=lambda: len(self._clients) + len(self._crowd),
+            tls=None if self._tls is None else Tls(self._tls, self._patience.handshake, self._patience.close),
+            turns=self._turns,
+            on_exhausted=lambda: self._errors.report(ResourcesExhausted("no file descriptor is left")),
+        )
+        server.wrap(listener)  # type: ignore[arg-type]  # it is all that is needed of an asyncio.Server
         return server
 
-    def _lengthen_queues(self) -> None:
-        """asyncio has but one number for both, and sets it again whenever it had no file descriptors for a while."""
-        for each in self._listeners:
-            each.listen(_BACKLOG)
+    def _connected(self, server: Server) -> ClientSocket:
+        """A connection's protocol."""
+        client: ClientSocket
+        protocol = ServerProtocol(
+            select_subprotocol=lambda *_: _chosen_subprotocol(client),
+            max_size=self._clients.limits.max_message_bytes,
+            logger=library_logger(),
+        )
+        client = ClientSocket(
+            protocol,
+            server,
+            ping_interval=None,  # it would cut clients whom we stopped reading; see Connection.check
+            close_timeout=self._patience.close,
+            max_queue=_MAX_QUEUE,
+            write_limit=_WRITE_BYTES,
+            respond=self._respond,
+            on_arrival=self._arrived,
+            on_leaving=self._crowd.left,
+        )
+        return client
 
-    def _stop_listening(self, servers: Sequence[Server]) -> None:
-        for each in self._listeners:
-            each.close()
-        self._listeners.clear()
-        for server in servers:
-            server.close(close_connections=False)
+    def _sockets(self, port: int) -> list[socket.socket]:
+        """What to listen on at a port: what was handed over for it, or bound now."""
+        given = self._given.get(port)
+        return bind(self._settings.host, port) if given is None else [each.dup() for each in given]
 
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
@@ -266,17 +255,16 @@ class FrontDoor:
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))
 
     async def _watch(self) -> None:
-        """Look at the connections and the listeners now and then."""
+        """Look at the connections now and then."""
         while True:
             await anyio.sleep(self._clients.pause)
-            self._lengthen_queues()
             self._clients.check(anyio.current_time())
 
     # ---- stopping
 
     async def _drain(self, servers: Sequence[Server]) -> None:
         self._on_drain()
-        self._stop_listening(servers)
+        _stop_listening(servers)
         in_all = self._settings.shutdown_timeout
         self._clients.drain(in_all)
         with anyio.move_on_after(drain_time(in_all)):
@@ -284,7 +272,7 @@ class FrontDoor:
 
     async def _shut(self, servers: Sequence[Server]) -> None:
         """Leave no connection behind, also when there was no time to drain."""
-        self._stop_listening(servers)
+        _stop_listening(servers)
         self._clients.go_away()
         with anyio.move_on_after(LAST_WORDS, shield=True):
             await _closed(servers)
@@ -387,6 +375,11 @@ def _found(file: File, request: Request) -> Response:
     return Response(HTTPStatus.OK, HTTPStatus.OK.phrase, headers, file.body)
 
 
+def _stop_listening(servers: Sequence[Server]) -> None:
+    for server in servers:
+        server.close(close_connections=False)
+
+
 async def _closed(servers: Sequence[Server]) -> None:
     for server in servers:
         await server.wait_closed()
@@ -399,8 +392,7 @@ def _plain(answer: Answer) -> Response:
     return Response(answer.status, HTTPStatus(answer.status).phrase, headers, answer.body)
 
 
-def _chosen_subprotocol(client: ServerConnection, _: Sequence[Subprotocol]) -> Subprotocol | None:
-    assert isinstance(client, ClientSocket)
+def _chosen_subprotocol(client: ClientSocket) -> Subprotocol | None:
     chosen = None if client.accepted is None else client.accepted.subprotocol
     return None if chosen is None else Subprotocol(chosen)
 
@@ -410,10 +402,3 @@ def _complete(client: ServerConnection, _: Request, response: Response) -> None:
     assert isinstance(client, ClientSocket)
     if client.accepted is not None:
         response.headers.update(client.accepted.headers)
-
-
-def reason(exc: OSError) -> str:
-    """Why an address cannot be listened on, in a few lower-case words."""
-    if isinstance(exc, socket.gaierror):
-        return f"the host name is unknown ({exc.strerror})"
-    return os.strerror(exc.errno).lower() if exc.errno else str(exc)

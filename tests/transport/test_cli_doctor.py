@@ -194,19 +194,23 @@ def test_the_limit_of_open_files_is_held_against_the_session_limit(
     assert findings["open files"]["fix"].partition(",")[0] == fix
 
 
+RIVA = "dialects.riva_port=50052"
+
+
 @pytest.mark.parametrize(
     ("sets", "migrates", "said"),
     [
         (["server.workers=4"], "1", finding("ok", "workers", "4 for 4 cores")),
-        (["server.workers=1"], "0", finding("ok", "workers", "1 for 4 cores")),
+        (["server.workers=1", RIVA], "0", finding("ok", "workers", "1 for 4 cores")),
         (["server.workers=9"], "1", finding("warn", "workers", "9 for 4 cores: they take turns", "--workers 4")),
+        (["server.workers=2"], "0", finding("ok", "workers", "2 for 4 cores")),
         (
-            ["server.workers=2"],
+            ["server.workers=2", RIVA],
             "0",
             finding(
                 "ok",
                 "workers",
-                "2 for 4 cores; clients that connect in the moment in which a worker ends have to try again "
+                "2 for 4 cores; gRPC clients that connect in the moment in which one ends must try again "
                 "(tcp_migrate_req is 0)",
             ),
         ),

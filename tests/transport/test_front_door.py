@@ -28,7 +28,8 @@ from supervisor.errors import StartFailed
 from supervisor.spec import Child
 from supervisor.tree import Supervisor
 from tests.transport.wavs import wav
-from transport.front_door import Address, CannotListen, FrontDoor, Patience
+from transport.front_door import Address, FrontDoor, Patience
+from transport.listener import CannotListen
 from transport.settings import Server, Session
 from transport.websocket import SafeToAbort
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import logging
 import signal
+import socket
 import sys
 
 import anyio
@@ -23,6 +24,7 @@ from transport.settings import Settings
 from transport.wire.client_secrets import ClientSecrets
 from transport.workers.pulse import BEAT_SECONDS
 from transport.workers.reports import Reports
+from transport.workers.turns import SharedTurns
 from transport.workers.wire import (
     LENGTH,
     ORDERS,
@@ -127,7 +129,11 @@ async def _live(assignment: Assignment) -> int:
 
 async def _serve(assignment: Assignment, parent: Parent) -> None:
     loop = asyncio.get_running_loop()
-    place = Place(shares_ports=True, secrets=ClientSecrets(assignment.secrets))
+    place = Place(
+        ClientSecrets(assignment.secrets),
+        {port: [socket.socket(fileno=each) for each in given] for port, given in assignment.sockets.items()},
+        SharedTurns(assignment.turns, assignment.slot),
+    )
     settings = assignment.settings
     body = anyio.CancelScope()
     for number in (signal.SIGTERM, signal.SIGINT):

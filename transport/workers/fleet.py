@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -29,6 +29,7 @@ from transport.alerts import Alerts
 from transport.app import BUDGET, embedded_endpoint, explained, make_embedded
 from transport.front_door import Address, url_of
 from transport.layers import SettingsError
+from transport.listener import CannotListen
 from transport.logs import Logging, configure
 from transport.observers import Observers
 from transport.reload import adopted, needs_restart
@@ -39,17 +40,19 @@ from transport.workers.clerk import FleetClerk
 from transport.workers.elsewhere import Exchange
 from transport.workers.merging import Ledger, Merged, parsed
 from transport.workers.metrics import FleetMetrics
-from transport.workers.ports import reserve
+from transport.workers.ports import Ports
 from transport.workers.process import WorkerProcess
 from transport.workers.reports import Backends, context_of
 from transport.workers.shares import settings_of
 from transport.workers.survey import FleetSurvey
+from transport.workers.turns import shared_file
 from transport.workers.wire import Assignment, BackendChanged, Failed, Parting, Reload, Said
 from transport.workers.worker import Worker
 
 STOP_SECONDS = 8.0  # that a worker gets besides `server.shutdown_timeout`, to end in order
 # If each of them died ten times in a minute, another one would too.
 RESTARTS_EACH, RESTART_SECONDS = 10, 60.0
+SLOTS_EACH = 2  # processes that a worker has while one takes another's place
 
 _replace = msgspec.structs.replace
 logger = logging.getLogger("voxtree.workers")
@@ -68,8 +71,9 @@ class Fleet:
     """
 
     def __init__(self, settings: Settings, count: int, on_leak: Callable[[list[TreePath]], None] | None = None) -> None:
-        self._held: list[socket.socket] = []
-        self.settings = self._with_ports(settings)
+        self._ports = Ports()
+        self.settings = self._ports.hold(settings)
+        self._turns = shared_file(SLOTS_EACH * count)
         self._folder = tempfile.mkdtemp(prefix="voxtree-")
         self._secrets = secrets.token_bytes(KEY_BYTES)
         self._rolling = anyio.Lock()
@@ -113,6 +117,7 @@ class Fleet:
 
     def retire(self) -> None:
         """Have all workers send their clients elsewhere at the same time, and end."""
+        self._ports.refuse()
         for worker in self.workers:
             worker.retire()
 
@@ -123,8 +128,8 @@ class Fleet:
 
     def close(self) -> None:
         """Let go of ports and files, when the tree has ended."""
-        for holder in self._held:
-            holder.close()
+        self._ports.close()
+        os.close(self._turns)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # ---- other settings
@@ -152,21 +157,25 @@ class Fleet:
             if load is not None:
                 if (wanted := self._loaded(load)) is None:
                     return
-                self.settings = self._fixed(wanted)
+                try:
+                    self.settings = self._ports.hold(self._fixed(wanted))
+                except CannotListen as error:
+                    self._not_reloaded(str(error))
+                    return
             for worker in self.workers:
                 try:
                     await worker.replace()
                 except Exception as error:  # it says so itself, or died of a defect that the log has
                     self.errors.report(error, ErrorContext(path=f"voxtree/workers/worker:{worker.number}"))
                     return
+            self._ports.let_go(self.settings)
             logger.info("all workers were replaced", extra={"event": "workers.rolled"})
 
     def _loaded(self, load: Callable[[], Settings]) -> Settings | None:
         try:
             wanted = self._fixed(load())
         except SettingsError as error:
-            problems = "; ".join(error.problems)
-            self.errors.report(NotReloaded(f"all goes on as before: {problems}"), ErrorContext(path="settings"))
+            self._not_reloaded("; ".join(error.problems))
             return None
         except Exception as defect:  # ours; a server that goes on with what it has is better than none
             self.errors.report(defect, ErrorContext(path="settings"))
@@ -174,6 +183,9 @@ class Fleet:
         if wanted.log != self.settings.log:
             configure(wanted.log)
         return wanted
+
+    def _not_reloaded(self, why: str) -> None:
+        self.errors.report(NotReloaded(f"all goes on as before: {why}"), ErrorContext(path="settings"))
 
     def _fixed(self, wanted: Settings) -> Settings:
         """Other settings with the addresses that are held, where they say nothing definite."""
@@ -187,26 +199,18 @@ class Fleet:
             dialects = _replace(dialects, riva_port=now.dialects.riva_port)
         return _replace(wanted, server=server, dialects=dialects)
 
-    def _with_ports(self, settings: Settings) -> Settings:
-        host, dialects = settings.server.host, settings.dialects
-        ports = {"port": settings.server.port, "vosk_port": dialects.vosk_port, "riva_port": dialects.riva_port}
-        held: dict[str, int | None] = {}
-        for name, port in ports.items():
-            held[name] = None
-            if port is not None:
-                held[name], holders = reserve(host, port)
-                self._held += holders
-        return _replace(
-            settings,
-            server=_replace(settings.server, port=held["port"]),
-            dialects=_replace(dialects, vosk_port=held["vosk_port"], riva_port=held["riva_port"]),
-        )
-
     # ---- the workers
 
     def _process(self, number: int, life: int) -> WorkerProcess:
         admin = str(Path(self._folder, f"worker-{number}-{life}.sock"))
-        assignment = Assignment(number, self._share(number, admin), self._secrets)
+        assignment = Assignment(
+            number,
+            self._share(number, admin),
+            self._secrets,
+            sockets=self._ports.descriptors(),
+            turns=self._turns,
+            slot=SLOTS_EACH * number + life % SLOTS_EACH,
+        )
         return WorkerProcess(assignment, life, admin, self.settings.server.shutdown_timeout, self._on_word)
 
     def _share(self, number: int, admin: str) -> Settings:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from enum import Enum
+from itertools import chain
 from subprocess import PIPE
 
 import anyio
@@ -97,7 +98,10 @@ class WorkerProcess:
         """
         # In a session of its own: Ctrl-C at a terminal is for the parent, who tells each what to do.
         command = [sys.executable, "-m", "transport.workers"]
-        self._process = await anyio.open_process(command, stdin=PIPE, stdout=PIPE, stderr=None, start_new_session=True)
+        inherited = [self._assignment.turns, *chain.from_iterable(self._assignment.sockets.values())]
+        self._process = await anyio.open_process(
+            command, stdin=PIPE, stdout=PIPE, stderr=None, start_new_session=True, pass_fds=inherited
+        )
         self.pid = self._process.pid
         try:
             async with anyio.create_task_group() as tasks:

@@ -26,11 +26,16 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
 
     Attributes:
         secrets: the key by which one worker knows the client secrets that another has made.
+        sockets: descriptors of what to listen on, by port; the process has inherited them.
+        turns: … of the file of `transport.workers.turns`, where `slot` is its own.
     """
 
     number: int
     settings: Settings
     secrets: bytes
+    sockets: dict[int, tuple[int, ...]]
+    turns: int
+    slot: int
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):

@@ -19,7 +19,7 @@ from bench.riva import CodedSpeech, RivaProcess
 from tests.transport.dialects.stage import Stage, score, stage, wav
 from tests.transport.test_front_door import House, rest, running
 from transport.app import CannotStart, serving
-from transport.front_door import CannotListen
+from transport.listener import CannotListen
 from transport.riva.channel import Endpoint
 from transport.settings import Dialects, Session, Settings
 from transport.web import site

@@ -24,8 +24,9 @@ from supervisor.tree import Supervisor
 from tests.transport.grpc_door.house import PCM, RIVA, Answer, audio, config, first, opened
 from tests.transport.test_front_door import FakeSession, FakeSessions
 from transport.admission import Admission
-from transport.front_door import CannotListen, Patience
+from transport.front_door import Patience
 from transport.grpc_door import GrpcDoor
+from transport.listener import CannotListen
 from transport.settings import Server as ServerSettings
 from transport.wire.port import Limits
 

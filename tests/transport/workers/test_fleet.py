@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 
 from transport.admin.orders import CloseSession, DrainBackend, OrderFailed, ReplaceWorkers, RestartPart
 from transport.app import CannotStart
-from transport.front_door import CannotListen
+from transport.listener import CannotListen
 from transport.riva.channel import Endpoint
 from transport.settings import Admin, Journal, Limits, Log, Server, Settings, SettingsError
 from transport.workers.clerk import FleetClerk
@@ -141,11 +141,48 @@ async def test_operators_reach_every_worker(tmp_path: Path) -> None:
         assert not set(before) & {serves(fleet, number).pid for number in range(2)}
 
 
+async def test_clients_are_spread_evenly_also_after_one_worker_lost_its_own(tmp_path: Path) -> None:
+    counting = settings(tmp_path, limits=Limits(sessions_per_address=100))
+    async with running(counting) as fleet, AsyncExitStack() as clients:
+
+        def held() -> list[int]:
+            return [sum(count for _, _, count in used(worker)) for worker in fleet.workers]
+
+        async def come(first: int, count: int) -> None:
+            for number in range(first, first + count):
+                await clients.enter_async_context(connect(f"{fleet.url}/s-{number}", compression=None))
+
+        await come(0, 20)
+        await until(lambda: sum(held()) == 20)
+        assert max(held()) <= 11
+        first = serves(fleet, 0)
+        os.kill(first.pid, signal.SIGKILL)
+        await until(lambda: fleet.workers[0].serving not in (None, first))
+        here, there = held()
+        assert here == 0
+        await come(20, there - 1)
+        await until(lambda: sum(held()) == 2 * there - 1)
+        assert held()[0] >= there - 2
+
+
+async def test_clients_wait_for_a_worker_to_start_and_are_refused_when_the_server_stops(tmp_path: Path) -> None:
+    async with running(settings(tmp_path)) as fleet:
+        before = [serves(fleet, number) for number in range(2)]
+        for process in before:
+            os.kill(process.pid, signal.SIGKILL)
+        for process in before:
+            await process.ended.wait()
+        async with connect(f"{fleet.url}/s-1", compression=None):  # nobody could have accepted it until now
+            fleet.retire()
+            with pytest.raises(ConnectionRefusedError):
+                await connect(f"{fleet.url}/s-2", compression=None)
+
+
 async def test_the_limit_of_an_addresss_sessions_holds_for_all_workers_together(tmp_path: Path) -> None:
     wanted = settings(tmp_path, limits=Limits(sessions_per_address=2))
     async with running(wanted) as fleet, AsyncExitStack() as clients:
         refused: list[int] = []
-        for number in range(8):  # wherever the hash sends them
+        for number in range(8):  # whoever accepts them
             try:
                 await clients.enter_async_context(connect(f"{fleet.url}/s-{number}", compression=None))
             except InvalidStatus as no:

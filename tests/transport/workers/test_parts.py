@@ -85,7 +85,8 @@ def test_each_worker_learns_what_callers_have_at_the_others() -> None:
 
 
 async def test_messages_arrive_as_they_were_sent_infinite_times_included() -> None:
-    sent = Assignment(1, Settings(backends=(Endpoint(name="a", address="b:1", max_stream_age=float("inf")),)), b"key")
+    settings = Settings(backends=(Endpoint(name="a", address="b:1", max_stream_age=float("inf")),))
+    sent = Assignment(1, settings, b"key", {8080: (7, 8)}, 9, 2)
     stream = frame(sent) + frame(sent)
 
     async def read(count: int) -> bytes:
