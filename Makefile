@@ -51,7 +51,7 @@ sbom: $(READY)  ## the dependencies as CycloneDX, from the lock: dist/sbom.json
 	@echo 'dist/sbom.json'
 
 audit: $(READY)  ## known vulnerabilities of the locked dependencies (asks a database on the network)
-	@$(call tool,pip-audit==2.10.1) && { build/tools/bin/pip-audit --disable-pip --require-hashes -r requirements/test.txt || \
+	@$(call tool,pip-audit==2.10.1) && { build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r requirements/test.txt || \
 		{ echo 'pip-audit has found something, or could not reach its database: the lines above say which' >&2; exit 1; }; }
 
 tool = test -x build/tools/bin/python || $(BIN)/python -m venv build/tools; \
