@@ -1,0 +1,1 @@
+"""The sections of the settings, which `transport.settings` puts together."""
