@@ -21,6 +21,9 @@ LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not h
 # not come by then has most likely been lost.
 TURN_SECONDS = 1.0
 TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
+# A word is shown once what follows it has been heard as well, in which models differ. One that has heard no more than
+# the last sound may have a word in mind that it has not shown.
+SHOWN_SECONDS = 0.5
 SOUND_SECONDS = 0.03  # at the end of what was sent: if that is audible, silence put behind it cuts a sound
 
 
@@ -124,8 +127,9 @@ class Hearing:
 
     @property
     def heard_all(self) -> bool:
-        """Whether the backend is known to have heard every sound, or at least to have listened if it says no more."""
-        return self.heard_nearly_all and (not self._processed or self._processed >= self._sound_end)
+        """Whether the backend must have shown every word, or has at least listened if it says no more."""
+        shown = self._sound_end + int(SHOWN_SECONDS * self._rate)
+        return self.heard_nearly_all and (not self._processed or self._processed >= shown)
 
     @property
     def heard_nearly_all(self) -> bool:
