@@ -24,6 +24,7 @@ SCENARIOS = {
     "live": "sessions at real-time pace: how soon after the end of speech the finals come",
     "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",
     "fuzz": "broken and malicious input for every wire protocol: what escapes is a defect",
+    "load": "so many sessions in real time on a server here: how late answers are, and whether the load was the limit",
     "relay": "what a frame of audio costs, and the time it adds, beside a bare relay from WebSocket to gRPC",
     "dialects": "other systems' protocols: what a frame costs in each, beside voxtree's own",
     "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",

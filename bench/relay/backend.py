@@ -13,9 +13,9 @@ from typing import Any
 import grpc
 from riva.client.proto import riva_asr_pb2 as pb
 
-from bench.relay.loops import run_on
-from bench.relay.speakers import ANSWER
+from transport.loops import run
 
+ANSWER = "at {:07d}"  # tenths of a second
 RATE = 16_000
 STEP = RATE * 2 // 10  # bytes of audio for each answer
 FINAL_EVERY = 50  # answers: five seconds, an utterance as people make them
@@ -84,4 +84,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    run_on("uvloop", main())
+    run(main())

@@ -17,8 +17,9 @@ import msgspec
 
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
+from bench.load.crowd import Crowd
 from bench.processes import Process
-from bench.relay.figures import Contender, Figures, Load, Report, contenders, ratios, table
+from bench.relay.figures import Contender, Figures, Load, contenders, ratios, table
 from bench.relay.loops import LOOPS
 from bench.rounds import machine, versions
 
@@ -90,14 +91,12 @@ async def measure(contender: Contender, load: Load, seconds: float, settings: Se
         address = (await riva.line()).split()[-1]
         async with (
             _gateway(contender, load, address, settings) as (url, gateway),
-            Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers,
+            Crowd(url, load.frame_ms, processes=1, reading="count") as crowd,
         ):
-            await speakers.line()
+            await crowd.add(load.sessions)
             await asyncio.sleep(SETTLE)
-            await speakers.ask("count")
             began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
-            await asyncio.sleep(seconds)
-            heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
+            heard = await crowd.measure(seconds)
             return Figures(
                 contender=contender.name,
                 load=load,
