@@ -8,6 +8,7 @@ import msgspec
 
 from bench.load.histogram import Histogram
 
+UP, INTERIM, FINAL = "to Riva", "interim", "final"  # stages
 ANSWER_SECONDS = 0.1  # of audio that an answer stands for
 IN_TIME = 1.0  # seconds; what is answered later has not been served
 LATE = 0.01  # seconds by which 1 % of the frames may be sent late; beyond it the load does not keep to its schedule
@@ -30,6 +31,7 @@ class Tally(msgspec.Struct, kw_only=True):
         lost: connections that ended, or never were, without a word of why.
         open: sessions that are there.
         cpu: seconds of processor time.
+        stages: parts of a delay, where the stand-in for Riva says when it had the audio.
     """
 
     seconds: float = 0.0
@@ -43,6 +45,11 @@ class Tally(msgspec.Struct, kw_only=True):
     lost: int = 0
     open: int = 0
     cpu: float = 0.0
+    stages: dict[str, Histogram] = {}
+
+    def staged(self, stage: str, seconds: float) -> None:
+        """Count a part of a delay."""
+        self.stages.setdefault(stage, Histogram()).add(seconds)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,10 +60,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         answers: how many came, or ought to have come `IN_TIME` ago.
         served: sessions that were served in time: seconds of audio answered within `IN_TIME`, a second.
         latency_p50, latency_p99: seconds from when the frame that completed a tenth of a second was due to the answer.
-        late_p99: seconds by which frames were sent too late: how far the load itself can be trusted.
+        late_p50, late_p99: seconds by which frames were sent too late: how far the load itself can be trusted.
         refused: attempts to get in; untold: … without a time to come back; refusal_p99: seconds until it was known.
         unanswered, gaps, lost, open: see `Tally`.
         cpu: seconds of processor time that the clients took; busiest: part of a core that one process took at most.
+        stages: the median and the 99th percentile of each part of a delay, in seconds.
     """
 
     sent: int
@@ -64,6 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     served: float
     latency_p50: float
     latency_p99: float
+    late_p50: float
     late_p99: float
     refused: int
     untold: int
@@ -74,6 +83,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     open: int
     cpu: float
     busiest: float
+    stages: dict[str, tuple[float, float]] = {}
 
     @property
     def doubt(self) -> str:
@@ -99,12 +109,17 @@ def summed(tallies: Sequence[Tally]) -> Report:
         late.merge(tally.late)
         refusals.merge(tally.refusals)
     seconds = max(tally.seconds for tally in tallies)
+    stages: dict[str, Histogram] = {}
+    for tally in tallies:
+        for name, histogram in tally.stages.items():
+            stages.setdefault(name, Histogram()).merge(histogram)
     return Report(
         sent=sum(tally.sent for tally in tallies),
         answers=delays.total,
         served=sum(tally.delays.within(IN_TIME) * ANSWER_SECONDS / tally.seconds for tally in tallies),
         latency_p50=delays.percentile(50) or 0.0,
         latency_p99=delays.percentile(99) or 0.0,
+        late_p50=late.percentile(50) or 0.0,
         late_p99=late.percentile(99) or 0.0,
         refused=refusals.total,
         untold=sum(tally.untold for tally in tallies),
@@ -115,4 +130,5 @@ def summed(tallies: Sequence[Tally]) -> Report:
         open=sum(tally.open for tally in tallies),
         cpu=sum(tally.cpu for tally in tallies),
         busiest=max(tally.cpu for tally in tallies) / seconds,
+        stages={name: (each.percentile(50) or 0.0, each.percentile(99) or 0.0) for name, each in stages.items()},
     )

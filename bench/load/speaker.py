@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import cast
 
-from bench.load.report import ANSWER_SECONDS, IN_TIME, Tally
+from bench.load.report import ANSWER_SECONDS, FINAL, IN_TIME, INTERIM, UP, Tally
 from bench.load.websocket import CLOSE, PING, PONG, TEXT, Answer, frame, request
 
 RATE = 16_000
@@ -21,6 +21,7 @@ _TENTH_MS = round(1000 * ANSWER_SECONDS)
 _STEP = round(RATE * ANSWER_SECONDS)  # samples
 _TRANSCRIPT = re.compile(rb'^\{"event":"transcript".*?"end":(\d+)')
 _COUNTED = re.compile(rb'"at (\d{7})')
+_STAMPED = re.compile(rb'"at (\d{7}) (\d+)"')
 _RETRY = re.compile(rb'"retry_after_ms":(\d+)')
 
 Reading = Callable[[bytes], int | None]
@@ -172,10 +173,18 @@ class Speaker(asyncio.Protocol):
             while self._answered < tenths:
                 self._answered += 1
                 self._tally.delays.add(now - self.due(self._answered))
+            self._stage(message, now)
             return
         if message.startswith(b'{"event":"gap"'):
             self._tally.gaps += 1
         self._said_last = message
+
+    def _stage(self, message: bytes, now: float) -> None:
+        """Tell the parts of its delay, if the stand-in for Riva says when it had the audio."""
+        if (found := _STAMPED.search(message)) is not None:
+            at = int(found[2]) / 1e6
+            self._tally.staged(UP, at - self.due(int(found[1])))
+            self._tally.staged(FINAL if b'"is_final":true' in message else INTERIM, now - at)
 
     def _closed(self, payload: bytes) -> None:
         if self._said_last.startswith(b'{"event":"done"'):

@@ -90,29 +90,29 @@ async def measure(contender: Contender, load: Load, seconds: float, settings: Se
     async with Process("-m", "bench.relay.backend") as riva:
         address = (await riva.line()).split()[-1]
         async with (
-            _gateway(contender, load, address, settings) as (url, gateway),
+            gateway(contender, load, address, settings) as (url, relaying),
             Crowd(url, load.frame_ms, processes=1, reading="count") as crowd,
         ):
             await crowd.add(load.sessions)
             await asyncio.sleep(SETTLE)
-            began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
+            began, cpu, riva_cpu = time.monotonic(), relaying.cpu(), riva.cpu()
             heard = await crowd.measure(seconds)
             return Figures(
                 contender=contender.name,
                 load=load,
                 seconds=time.monotonic() - began,
-                cpu=gateway.cpu() - cpu,
+                cpu=relaying.cpu() - cpu,
                 riva_cpu=riva.cpu() - riva_cpu,
-                memory=gateway.memory(),
+                memory=relaying.memory(),
                 heard=heard,
             )
 
 
 @asynccontextmanager
-async def _gateway(
+async def gateway(
     contender: Contender, load: Load, riva: str, settings: Sequence[str]
 ) -> AsyncGenerator[tuple[str, Process], None]:
-    """What relays, and where clients connect to it."""
+    """What relays: where clients connect to it, and its process. `riva`: the address before which it is."""
     if contender.options is not None:
         async with Process("-m", "bench.relay.bare", riva, *contender.options) as process:
             yield (await process.line()).split()[-1], process
