@@ -28,6 +28,7 @@ SCENARIOS = {
     "memory": "KiB of a silent and of a talking session, and what thousands of short ones leave behind",
     "latency": "what the gateway adds on the way to Riva and back, by stage, beside a bare relay",
     "load": "so many sessions in real time on a server here: how late answers are, and whether the load was the limit",
+    "target": "load, latency and faults against an endpoint of yours, from outside",
     "relay": "what a frame of audio costs, and the time it adds, beside a bare relay from WebSocket to gRPC",
     "dialects": "other systems' protocols: what a frame costs in each, beside voxtree's own",
     "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",

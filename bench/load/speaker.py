@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import cast
 
@@ -42,7 +42,12 @@ def by_count(message: bytes) -> int | None:
     return None if found is None else int(found[1])
 
 
-READINGS = {"position": by_position, "count": by_count}
+# … and whether every tenth is answered. If not, as where silence has no transcript, the newest that is answered counts.
+READINGS: Mapping[str, tuple[Reading, bool]] = {
+    "position": (by_position, True),
+    "count": (by_count, True),
+    "newest": (by_position, False),
+}
 
 
 class State(Enum):
@@ -64,7 +69,7 @@ class Speaker(asyncio.Protocol):
         frames: what it sends, again and again.
         frame_ms: how much audio each is.
         every: seconds between two.
-        reading: how answers are told.
+        reading: how answers are told, and whether every tenth has one.
         tally: where what happens is counted.
         changed: called when it is open, refused, over or lost.
 
@@ -81,7 +86,7 @@ class Speaker(asyncio.Protocol):
         frames: Sequence[bytes],
         frame_ms: int,
         every: float,
-        reading: Reading,
+        reading: tuple[Reading, bool],
         tally: Tally,
         changed: Callable[[Speaker], None],
     ) -> None:
@@ -91,7 +96,7 @@ class Speaker(asyncio.Protocol):
         self._frames = frames
         self._frame_ms = frame_ms
         self._every = every
-        self._reading = reading
+        self._reading, self._all_answered = reading
         self._tally = tally
         self._changed = changed
         self._dialled = time.monotonic()
@@ -148,6 +153,8 @@ class Speaker(asyncio.Protocol):
     def overdue(self, now: float) -> None:
         """Count the answers that have not come though they were due `IN_TIME` ago, with the time they have waited."""
         tenth = self._answered + 1
+        if not self._all_answered:
+            return
         while self.state is State.OPEN and self._sent and (waited := now - self.due(tenth)) >= IN_TIME:
             if self._frame(tenth) > self._sent:
                 break
@@ -170,6 +177,8 @@ class Speaker(asyncio.Protocol):
         tenths = self._reading(message)
         if tenths is not None:
             now = time.monotonic()
+            if not self._all_answered:
+                self._answered = max(self._answered, tenths - 1)
             while self._answered < tenths:
                 self._answered += 1
                 self._tally.delays.add(now - self.due(self._answered))

@@ -14,7 +14,7 @@ from bench.load.command import measure
 from bench.load.histogram import LEAST, STEP, Histogram
 from bench.load.report import Tally, summed
 from bench.load.schedule import Schedule, phase
-from bench.load.speaker import Speaker, State, by_count, by_position
+from bench.load.speaker import READINGS, Speaker, State, by_count, by_position
 from bench.load.websocket import BINARY, CLOSE, PING, TEXT, Answer, frame, request
 
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
@@ -149,10 +149,10 @@ class _Wire(asyncio.Transport):
         self.is_closed = True
 
 
-def connected() -> tuple[Speaker, Tally, _Wire]:
+def connected(reading: str = "position") -> tuple[Speaker, Tally, _Wire]:
     """A client of 20 ms frames whose request was answered."""
     counted, wire = Tally(), _Wire()
-    speaker = Speaker("/t", "host", None, [b"one", b"two"], 20, 0.02, by_position, counted, lambda _: None)
+    speaker = Speaker("/t", "host", None, [b"one", b"two"], 20, 0.02, READINGS[reading], counted, lambda _: None)
     speaker.connection_made(wire)
     speaker.data_received(SWITCHING)
     return speaker, counted, wire
@@ -171,6 +171,18 @@ def test_a_delay_counts_from_when_the_frame_was_due_and_what_never_came_counts_t
     assert speaker.due(2) == pytest.approx(-100.0 + 9 * 0.02)
     speaker.overdue(0.0)
     assert (counted.delays.total, counted.unanswered) == (3, 2)  # two more tenths were said, and not the fourth
+
+
+def test_where_silence_has_no_transcript_the_newest_tenth_counts_and_none_is_overdue() -> None:
+    speaker, counted, _ = connected("newest")
+    for number in range(50):
+        speaker.speak(-100.0 + 0.02 * number)
+
+    interim = said(b'{"event":"transcript","is_final":false,"seq":0,"start":0,"end":8000,"text":"x"}')
+    speaker.data_received(interim + interim)
+    speaker.overdue(0.0)
+
+    assert (counted.delays.total, counted.unanswered) == (1, 0)
 
 
 def test_pings_are_answered_and_a_full_server_refuses() -> None:
