@@ -91,7 +91,7 @@ async def measure(contender: Contender, load: Load, seconds: float, settings: Se
         address = (await riva.line()).split()[-1]
         async with (
             gateway(contender, load, address, settings) as (url, relaying),
-            Crowd(url, load.frame_ms, processes=1, reading="count") as crowd,
+            Crowd(url, load.frame_ms, processes=1, reading="count", together=True) as crowd,
         ):
             await crowd.add(load.sessions)
             await asyncio.sleep(SETTLE)
