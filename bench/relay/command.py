@@ -17,8 +17,9 @@ import msgspec
 
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
+from bench.load.crowd import Crowd
 from bench.processes import Process
-from bench.relay.figures import Contender, Figures, Load, Report, contenders, ratios, table
+from bench.relay.figures import Contender, Figures, Load, contenders, ratios, table
 from bench.relay.loops import LOOPS
 from bench.rounds import machine, versions
 
@@ -89,31 +90,29 @@ async def measure(contender: Contender, load: Load, seconds: float, settings: Se
     async with Process("-m", "bench.relay.backend") as riva:
         address = (await riva.line()).split()[-1]
         async with (
-            _gateway(contender, load, address, settings) as (url, gateway),
-            Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers,
+            gateway(contender, load, address, settings) as (url, relaying),
+            Crowd(url, load.frame_ms, processes=1, reading="count", together=True) as crowd,
         ):
-            await speakers.line()
+            await crowd.add(load.sessions)
             await asyncio.sleep(SETTLE)
-            await speakers.ask("count")
-            began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
-            await asyncio.sleep(seconds)
-            heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
+            began, cpu, riva_cpu = time.monotonic(), relaying.cpu(), riva.cpu()
+            heard = await crowd.measure(seconds)
             return Figures(
                 contender=contender.name,
                 load=load,
                 seconds=time.monotonic() - began,
-                cpu=gateway.cpu() - cpu,
+                cpu=relaying.cpu() - cpu,
                 riva_cpu=riva.cpu() - riva_cpu,
-                memory=gateway.memory(),
+                memory=relaying.memory(),
                 heard=heard,
             )
 
 
 @asynccontextmanager
-async def _gateway(
+async def gateway(
     contender: Contender, load: Load, riva: str, settings: Sequence[str]
 ) -> AsyncGenerator[tuple[str, Process], None]:
-    """What relays, and where clients connect to it."""
+    """What relays: where clients connect to it, and its process. `riva`: the address before which it is."""
     if contender.options is not None:
         async with Process("-m", "bench.relay.bare", riva, *contender.options) as process:
             yield (await process.line()).split()[-1], process

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from bench.load.report import Report
+
 
 class Contender(msgspec.Struct, frozen=True):
     """What relays. `options`: of the bare relay; None: it is voxtree."""
@@ -20,27 +22,6 @@ class Load(msgspec.Struct, frozen=True):
 
     frame_ms: int
     sessions: int
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the clients say of some seconds.
-
-    Attributes:
-        sent: frames.
-        answers: how many came.
-        latency_p50, latency_p99: seconds from the frame that completed a tenth of a second to the answer to it.
-        late_p99: seconds by which frames were sent too late: how far the load itself can be trusted.
-        cpu: seconds of processor time that the clients took.
-        lost: connections that ended.
-    """
-
-    sent: int
-    answers: int
-    latency_p50: float
-    latency_p99: float
-    late_p99: float
-    cpu: float
-    lost: int
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
