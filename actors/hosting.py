@@ -200,12 +200,10 @@ class _Life(Generic[M]):
         """Start, then handle message after message. The hot path: it awaits only when there is none."""
         await self._actor._start()
         self._begin()
-        # anyio.Event() looks its backend up and initialises twice, which is a good part of what a wake-up costs.
-        new_event = type(anyio.Event())
         handle, inbox, turn = self._actor._handle, self._ref._inbox, MESSAGES_PER_TURN
         while not self._ending:
             if not inbox.control and not inbox.data:
-                await inbox.arrival(new_event())
+                await inbox.arrival()
                 turn = MESSAGES_PER_TURN
                 continue
             if turn == 0:

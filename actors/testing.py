@@ -105,7 +105,7 @@ class Probe(Generic[M]):
         inbox = self.ref._inbox
         with anyio.move_on_after(within):
             while not len(inbox):
-                await inbox.arrival(anyio.Event())
+                await inbox.arrival()
         if not len(inbox):
             raise AssertionError(f"{self.ref.name} expected {what}, and nothing came within {within:g} s")
         return inbox.take()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import anyio
+from supervisor.loops import Waiter, new_waiter
 
 
 class Signal:
@@ -12,22 +12,26 @@ class Signal:
     since no await lies between looking and waiting.
     """
 
-    __slots__ = ("_event", "_new_event")
+    __slots__ = ("_waiters",)
 
     def __init__(self) -> None:
-        self._event: anyio.Event | None = None
-        self._new_event: type[anyio.Event] | None = None  # anyio.Event() looks for its backend each time
+        self._waiters: list[Waiter] = []
 
     def notify(self) -> None:
         """Wake everyone who waits."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():  # else its task is being cancelled
+                    waiter.set_result(None)
 
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
-        if self._event is None:
-            if self._new_event is None:
-                self._new_event = type(anyio.Event())
-            self._event = self._new_event()
-        await self._event.wait()
+        waiter = new_waiter()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except BaseException:  # cancelled: whoever gives up again and again must not leave more and more behind
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
