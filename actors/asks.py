@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from actors.messages import Message
-from supervisor.loops import Waiter, new_waiter
+from supervisor.loops import Waiter, waiters
 
 R = TypeVar("R")
 
@@ -52,7 +52,7 @@ class Question(Generic[R]):
     async def wait(self) -> None:
         """Wait until it is settled, or `wake` is called. For one task, the asker's."""
         if not self.settled:
-            self._arrival = new_waiter()
+            self._arrival = waiters()()
             await self._arrival
 
     def _settle(self) -> None:

@@ -10,7 +10,7 @@ from actors.dead_letters import DeadLetter, DeadLetters, Lost
 from actors.errors import ActorGone, MailboxFull
 from actors.mailbox import Door, Mailbox, Overflow, Stop
 from actors.timers import Timer
-from supervisor.loops import Waiter, new_waiter
+from supervisor.loops import Waiter, waiters
 
 
 class Inbox:
@@ -176,9 +176,9 @@ class Inbox:
         if self.dead_letters is not None:
             self.dead_letters.bury(DeadLetter(self._name, message, reason))
 
-    async def arrival(self) -> None:
-        """Sleep until something is put, or someone nudges."""
-        waiter = self._arrival = new_waiter()
+    async def arrival(self, waiter: Waiter) -> None:
+        """Sleep on a fresh `waiter` until something is put, or someone nudges."""
+        self._arrival = waiter
         try:
             await waiter
         finally:
@@ -278,7 +278,7 @@ class _Turn:
 
     def __init__(self, message: object) -> None:
         self.message = message
-        self.waiter = new_waiter()
+        self.waiter = waiters()()
         self.granted = False
 
     def wake(self) -> None:

@@ -30,12 +30,12 @@ class Waiter(Protocol):
     def __await__(self) -> Generator[Any, Any, None]: ...
 
 
-def new_waiter() -> Waiter:
-    """One to sleep on in the running loop."""
+def waiters() -> Callable[[], Waiter]:
+    """What makes waiters for the running loop. To be kept: up to Python 3.11 a look for the loop is a system call."""
     try:
-        return asyncio.get_running_loop().create_future()
+        return asyncio.get_running_loop().create_future
     except RuntimeError:
-        return _TrioWaiter()
+        return _TrioWaiter
 
 
 class Life(Protocol):

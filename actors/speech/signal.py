@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from supervisor.loops import Waiter, new_waiter
+from collections.abc import Callable
+
+from supervisor.loops import Waiter, waiters
 
 
 class Signal:
     """Tells all who wait *now* that something changed; later waiters wait for the next change.
 
     A waiter looks at the state first and waits only if there is nothing to do; nothing can change in between,
-    since no await lies between looking and waiting.
+    since no await lies between looking and waiting. All of them wait in one event loop.
     """
 
-    __slots__ = ("_waiters",)
+    __slots__ = ("_new_waiter", "_waiters")
 
     def __init__(self) -> None:
+        self._new_waiter: Callable[[], Waiter] | None = None
         self._waiters: list[Waiter] = []
 
     def notify(self) -> None:
@@ -27,7 +30,9 @@ class Signal:
 
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
-        waiter = new_waiter()
+        if self._new_waiter is None:
+            self._new_waiter = waiters()
+        waiter = self._new_waiter()
         self._waiters.append(waiter)
         try:
             await waiter
