@@ -105,7 +105,10 @@ class Ref(Generic[M_contra]):
             MailboxFull: no room, with `Overflow.REFUSE`.
             ActorGone: the actor has ended for good.
         """
-        await self._inbox.send(message)
+        if self._inbox.must_wait:
+            await self._inbox.send(message)
+        else:
+            self._inbox.put(message)
 
     async def ask(self, message: Message[R], timeout: float = 5.0) -> R:  # noqa: ASYNC109  # part of the question
         """Leave a message and wait for its answer, which is what the handler returns.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-import anyio
-
 from actors.messages import Message
+from supervisor.loops import Waiter, waiters
 
 R = TypeVar("R")
 
@@ -27,7 +26,7 @@ class Question(Generic[R]):
         self.message = message
         self.settled = False
         self._error: BaseException | None = None
-        self._arrival: anyio.Event | None = None
+        self._arrival: Waiter | None = None
 
     def answer(self, value: R) -> None:
         """Settle it with the handler's result."""
@@ -41,8 +40,8 @@ class Question(Generic[R]):
 
     def wake(self) -> None:
         """Let the asker look at the clock."""
-        if self._arrival is not None:
-            self._arrival.set()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
 
     def result(self) -> R:
         """The answer of a settled question; raises the error instead if there is one."""
@@ -53,8 +52,8 @@ class Question(Generic[R]):
     async def wait(self) -> None:
         """Wait until it is settled, or `wake` is called. For one task, the asker's."""
         if not self.settled:
-            self._arrival = anyio.Event()
-            await self._arrival.wait()
+            self._arrival = waiters()()
+            await self._arrival
 
     def _settle(self) -> None:
         self.settled = True

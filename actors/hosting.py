@@ -19,6 +19,7 @@ from actors.mailbox import Door, Mailbox, Stop
 from actors.timers import Timer
 from supervisor.errors import CancelledFromOutside, Ignore, Shutdown
 from supervisor.incarnation import KILL_GRACE, Incarnation
+from supervisor.loops import waiters
 from supervisor.policy import Directive
 from supervisor.spec import BrutalKill, Child, Restart
 from supervisor.timers import Timers
@@ -200,12 +201,11 @@ class _Life(Generic[M]):
         """Start, then handle message after message. The hot path: it awaits only when there is none."""
         await self._actor._start()
         self._begin()
-        # anyio.Event() looks its backend up and initialises twice, which is a good part of what a wake-up costs.
-        new_event = type(anyio.Event())
+        new_waiter = waiters()
         handle, inbox, turn = self._actor._handle, self._ref._inbox, MESSAGES_PER_TURN
         while not self._ending:
             if not inbox.control and not inbox.data:
-                await inbox.arrival(new_event())
+                await inbox.arrival(new_waiter())
                 turn = MESSAGES_PER_TURN
                 continue
             if turn == 0:

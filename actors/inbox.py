@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import anyio
-
 from actors.asks import Question
 from actors.dead_letters import DeadLetter, DeadLetters, Lost
 from actors.errors import ActorGone, MailboxFull
 from actors.mailbox import Door, Mailbox, Overflow, Stop
 from actors.timers import Timer
+from supervisor.loops import Waiter, waiters
 
 
 class Inbox:
@@ -56,7 +55,7 @@ class Inbox:
         # when postponed messages came back into a lane that was filled meanwhile.
         self._room = mailbox.capacity
         self._senders: deque[_Turn] = deque()
-        self._arrival: anyio.Event | None = None
+        self._arrival: Waiter | None = None
         self._postponed: list[object] | None = None
 
     def __len__(self) -> int:
@@ -177,20 +176,20 @@ class Inbox:
         if self.dead_letters is not None:
             self.dead_letters.bury(DeadLetter(self._name, message, reason))
 
-    async def arrival(self, arrival: anyio.Event) -> None:
-        """Sleep until something is put, or someone nudges; `arrival` is a fresh event to sleep on."""
-        self._arrival = arrival
+    async def arrival(self, waiter: Waiter) -> None:
+        """Sleep on a fresh `waiter` until something is put, or someone nudges."""
+        self._arrival = waiter
         try:
-            await arrival.wait()
+            await waiter
         finally:
-            if self._arrival is arrival:  # cancelled: nobody may nudge a sleeper that left
+            if self._arrival is waiter:  # cancelled: nobody may nudge a sleeper that left
                 self._arrival = None
 
     def nudge(self) -> None:
         """Wake the task in `arrival`, if there is one."""
-        if self._arrival is not None:
-            self._arrival.set()
-            self._arrival = None
+        waiter, self._arrival = self._arrival, None
+        if waiter is not None and not waiter.done():  # done: its task is being cancelled
+            waiter.set_result(None)
 
     def shut(self, door: Door, reason: BaseException | None = None) -> None:
         """Set what is taken from now on. Those who wait for what is not get ActorGone because of `reason`.
@@ -244,7 +243,7 @@ class Inbox:
         turn = _Turn(message)
         self._senders.append(turn)
         try:
-            await turn.event.wait()
+            await turn.waiter
             if not turn.granted:
                 raise ActorGone(self._name, self._reason)
             self._check_door(message)
@@ -261,13 +260,13 @@ class Inbox:
     def _turn_away(self, turns: list[_Turn]) -> None:
         for turn in turns:
             self._senders.remove(turn)
-            turn.event.set()
+            turn.wake()
 
     def _free_place(self) -> None:
         if self._senders and self._room >= 0:
             turn = self._senders.popleft()
             turn.granted = True
-            turn.event.set()
+            turn.wake()
         else:
             self._room += 1
 
@@ -275,9 +274,13 @@ class Inbox:
 class _Turn:
     """A sender in the queue for room; `granted` once a place is its own."""
 
-    __slots__ = ("event", "granted", "message")
+    __slots__ = ("granted", "message", "waiter")
 
     def __init__(self, message: object) -> None:
         self.message = message
-        self.event = anyio.Event()
+        self.waiter = waiters()()
         self.granted = False
+
+    def wake(self) -> None:
+        if not self.waiter.done():
+            self.waiter.set_result(None)

@@ -27,6 +27,7 @@ from actors.hosting import actor_child
 from actors.mailbox import Mailbox
 from actors.messages import Message
 from supervisor.incarnation import Incarnation
+from supervisor.loops import waiters
 from supervisor.policy import PolicyTable
 from supervisor.reports import ErrorSurvived
 from supervisor.spec import Child, Intensity, Restart
@@ -105,7 +106,7 @@ class Probe(Generic[M]):
         inbox = self.ref._inbox
         with anyio.move_on_after(within):
             while not len(inbox):
-                await inbox.arrival(anyio.Event())
+                await inbox.arrival(waiters()())
         if not len(inbox):
             raise AssertionError(f"{self.ref.name} expected {what}, and nothing came within {within:g} s")
         return inbox.take()

@@ -9,13 +9,33 @@ Such a task also costs half as much, in time and in memory.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import anyio
+
+
+class Waiter(Protocol):
+    """What one task sleeps on, once. On asyncio it is a future itself: an event on top costs twice as much to wake."""
+
+    def done(self) -> bool:
+        """It was woken."""
+
+    def set_result(self, result: None, /) -> None:
+        """Wake the task. Not to be called again."""
+
+    def __await__(self) -> Generator[Any, Any, None]: ...
+
+
+def waiters() -> Callable[[], Waiter]:
+    """What makes waiters for the running loop. To be kept: up to Python 3.11 a look for the loop is a system call."""
+    try:
+        return asyncio.get_running_loop().create_future
+    except RuntimeError:
+        return _TrioWaiter
 
 
 class Life(Protocol):
@@ -81,3 +101,23 @@ def _trio_loop() -> Loop:
         trio.lowlevel.spawn_system_task(interruptible, life, name=name, context=context.copy())
 
     return Loop(start, trio.current_time, type(anyio.CancelScope()), trio.lowlevel.checkpoint)
+
+
+class _TrioWaiter:
+    """A future of asyncio's, as far as waiting goes."""
+
+    __slots__ = ("_event",)
+
+    def __init__(self) -> None:
+        import trio
+
+        self._event = trio.Event()
+
+    def done(self) -> bool:
+        return self._event.is_set()
+
+    def set_result(self, _: None, /) -> None:
+        self._event.set()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._event.wait().__await__()

@@ -8,6 +8,8 @@ from itertools import count
 
 import anyio
 
+from supervisor.loops import Waiter, waiters
+
 LITTER = 64  # cancelled timers that are left in the heap before it is worth clearing; asyncio's loop leaves 100
 
 
@@ -48,7 +50,7 @@ class Timers:
         self.now = now
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
-        self._changed = anyio.Event()
+        self._sleep: Waiter | None = None
         self._cancelled = 0  # of those in the heap
         self._wakes_at = float("inf")
 
@@ -59,13 +61,13 @@ class Timers:
         timer = Timer(self, self.now() + seconds, callback, on_orphaned)
         heapq.heappush(self._heap, (timer.when, next(self._order), timer))
         if timer.when < self._wakes_at:
-            self._changed.set()
+            self._wake()
         return timer
 
     def stop(self) -> None:
         """End, and say so to those who still wait for their time."""
         self.stopped = True
-        self._changed.set()
+        self._wake()
         orphans, self._heap = self._heap, []
         for _, _, timer in orphans:
             if timer.on_orphaned is not None:
@@ -80,11 +82,16 @@ class Timers:
             self._cancelled = 0
 
     async def run(self) -> None:
+        new_waiter, new_scope = waiters(), type(anyio.CancelScope())  # each knows its loop: many timers come due
         while not self.stopped:
-            self._changed = anyio.Event()
+            sleep = self._sleep = new_waiter()
             self._wakes_at = self._call_due()
-            with anyio.CancelScope(deadline=self._wakes_at):
-                await self._changed.wait()
+            with new_scope(deadline=self._wakes_at):
+                await sleep
+
+    def _wake(self) -> None:
+        if self._sleep is not None and not self._sleep.done():
+            self._sleep.set_result(None)
 
     def _call_due(self) -> float:
         """Call what is due; when the next one is."""

@@ -297,7 +297,11 @@ class Connection:
         pcm = bytes(heard)
         heard.clear()
         if self._link is not None and not self._draining:
-            await self._taken(self._link.audio(pcm))
+            self._held_up = True  # as `_taken` does
+            try:
+                await self._link.audio(pcm)
+            finally:
+                self._held_up = False
             if self._pace is not None and (seconds := self._pace.spend(len(pcm) / self._second)):
                 await self._taken(anyio.sleep(seconds))
 
@@ -376,6 +380,8 @@ class Connection:
         while True:
             event = await link.next_event()
             match event:
+                case Transcript(is_final=False):
+                    await self._send(event)
                 case Ready():
                     await self._send(Opened(event, self._audio_format, self._limits))
                 case Problem():

@@ -105,9 +105,10 @@ class Logging(Observer):
 
     def session(self, report: SessionReport) -> None:
         """Its beginning and end, and its client's coming and going; what its streams do only for those who debug."""
-        text = _SESSION_TEXTS.get(type(report))
+        if (text := _SESSION_TEXTS.get(type(report))) is None:
+            return
         level = logging.INFO if isinstance(report, _LIFE) else logging.DEBUG
-        if text is not None and sessions_logger.isEnabledFor(level):
+        if sessions_logger.isEnabledFor(level):
             facts = {name: _plain(getattr(report, name)) for name in report.__struct_fields__}
             event = {"event": f"session.{event_name(type(report)).removeprefix('session_')}"}
             known = {name: fact for name, fact in facts.items() if fact is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable
 
 from actors.speech.errors import SpoolFailed
 from actors.speech.signal import Signal
@@ -34,6 +35,7 @@ class AudioLog:
 
     Attributes:
         start: position of the oldest sample held.
+        end: the position the next appended sample will have.
         trouble: why the spool failed, once for each log; whoever tells of it takes it away.
     """
 
@@ -49,6 +51,7 @@ class AudioLog:
         self.sample_rate = sample_rate
         self.capacity = capacity
         self.start = start
+        self.end = start
         self.ended = False
         self.changed = Signal()  # a mark or the end arrived, or as much audio as is waited for
         self._enough = sys.maxsize  # how far `end` must come for that
@@ -65,11 +68,6 @@ class AudioLog:
         self._forced = max(1, min(int(FORCED_SECONDS * sample_rate), capacity // 4))
         self._marks: list[int] = []
 
-    @property
-    def end(self) -> int:
-        """The position the next appended sample will have."""
-        return self._memory_start + len(self._memory) // SAMPLE_BYTES
-
     def append(self, pcm: bytes) -> None:
         """Add whole samples at `end`.
 
@@ -79,16 +77,17 @@ class AudioLog:
         if len(pcm) % SAMPLE_BYTES or self.ended:
             raise ValueError("append needs whole samples" if not self.ended else "the log is closed")
         self._memory += pcm
+        self.end += len(pcm) // SAMPLE_BYTES
         if len(self._memory) > self._most:
             self._relieve_memory()
         if self.end >= self._enough:
             self._enough = sys.maxsize
             self.changed.notify()
 
-    async def wait(self, until: int) -> None:
+    def wait(self, until: int) -> Awaitable[None]:
         """Sleep until `end` has come to `until`, or something else is new: a mark, or the end of the audio."""
         self._enough = min(self._enough, until)
-        await self.changed.wait()
+        return self.changed.wait()
 
     def mark(self) -> None:
         """Ask for the utterance's end at the present `end`; every reader is told when it gets there."""
@@ -144,6 +143,8 @@ class AudioLog:
 
     def next_mark(self, position: int) -> int | None:
         """The first mark at or after `position`."""
+        if not self._marks:  # as nearly always
+            return None
         return next((mark for mark in self._marks if mark >= position), None)
 
     # ---- memory and disk
@@ -225,9 +226,9 @@ class Cursor:
         self._passed = self.position
         return True
 
-    async def wait(self, samples: int = 1) -> None:
+    def wait(self, samples: int = 1) -> Awaitable[None]:
         """Sleep until there is something new: a mark, the end, or so much audio to read."""
-        await self.log.wait(self.position + samples)
+        return self.log.wait(self.position + samples)
 
     def _mark_here(self) -> bool:
         return self._passed < self.position and self.log.next_mark(self.position) == self.position

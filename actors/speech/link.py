@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 import anyio
 
@@ -67,11 +68,8 @@ class Link:
         It waits while the session's memory is full of unsettled audio, if the client is ahead of real time. Live
         speech cannot be made to wait: it goes to disk, and past the bounds of that the oldest is lost, with a `Gap`.
         """
-        if len(pcm) <= self._piece:
-            await self._audio(pcm)
-        else:
-            for start in range(0, len(pcm), self._piece):
-                await self._audio(pcm[start : start + self._piece])
+        for start in range(0, len(pcm), self._piece):
+            await self._audio(pcm[start : start + self._piece])
 
     async def finalize(self) -> None:
         """End the utterance here."""
@@ -85,9 +83,9 @@ class Link:
         """The client has all finals and gaps up to `seq`."""
         self._tell(Acknowledge(seq))
 
-    async def next_event(self) -> SessionEvent:
+    def next_event(self) -> Coroutine[Any, Any, SessionEvent]:
         """What to tell the client next; the last is `Done` or a fatal `Problem`."""
-        return await self._client.outbox.next_event()
+        return self._client.outbox.next_event()
 
     def drain(self, seconds: float) -> None:
         """The server goes away by then: the words for what was heard follow, then a fatal `GoingAway`."""

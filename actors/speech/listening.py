@@ -187,7 +187,6 @@ class Listening:
         """Nobody speaks just now."""
         now = self._now()
         await self._report_waiting(now)
-        await self._report(self._hearing.promoted(now))
         if not self._hearing.speaking and self._is_old():
             self._on_move(self)
 
@@ -209,12 +208,12 @@ class Listening:
         try:
             async for result in self._stream:
                 self._lease.answered()
-                self._answered.set()
+                if not self._answered.is_set():
+                    self._answered.set()
                 if not self.retired:
                     now = self._now()
                     await self._report(self._hearing.heard(result, now))
                     await self._report_waiting(now)
-                    await self._report(self._hearing.promoted(now))
         except BackendStalled:
             if not (self._finished and self._is_believed()):
                 raise
@@ -241,6 +240,8 @@ class Listening:
     async def _report_waiting(self, now: float) -> None:
         while (heard := self._hearing.in_turn(now)) is not None:
             await self._report(heard)
+        if (promoted := self._hearing.promoted(now)) is not None:
+            await self._report(promoted)
 
     async def _report(self, heard: Heard | None) -> None:
         if heard is None or self.outcome is not None or self.retired:

@@ -37,6 +37,7 @@ class Publication:
         self.closing = False
         self.keeps_words = keeps_words
         self._events: deque[Event] = deque()
+        self._last = seq  # the last that is here
         self._given = seq  # the last that was given to the journal
         self._end_given = False  # … and whether it was told that all was said
         self._unacked: deque[tuple[int, int]] = deque()  # numbers and ends, where the journal keeps no words
@@ -46,11 +47,13 @@ class Publication:
         if self._events and isinstance(event, Transcript) and _is_interim(self._events[-1]):
             self._events.pop()
         self._events.append(event)
+        if _is_entry(event):
+            self._last = event.seq
         self.closing = isinstance(event, Done) or (isinstance(event, Problem) and event.fatal)
 
     def take_unwritten(self) -> tuple[Entry, ...]:
         """What the journal is to be given now: all it does not have, unless it still owes an answer."""
-        if self._given > self.seq:
+        if self._given > self.seq or self._last <= self._given:
             return ()
         entries = tuple(event for event in self._events if _is_entry(event) and event.seq > self._given)
         if entries:

@@ -56,7 +56,11 @@ class SessionActor(Actor[SessionMessage]):
     @handler
     def receive(self, message: SessionMessage) -> int:
         """Apply one message; the reply, for those who ask, is the position up to which everything is settled."""
-        self._apply(message, self._now())
+        self._record.in_hand = message
+        commands = self._core.receive(message, self._now())
+        self._record.in_hand = None
+        if commands:
+            self._follow(commands)
         return self._record.timeline.confirmed
 
     def _begin(self, now: float) -> None:
@@ -66,12 +70,6 @@ class SessionActor(Actor[SessionMessage]):
         message, record.in_hand = record.in_hand, None
         if isinstance(message, SaidOnce):  # the last life died of it; should this one too, it is passed over
             self._follow(self._core.receive(message, now))
-
-    def _apply(self, message: SessionMessage, now: float) -> None:
-        self._record.in_hand = message
-        commands = self._core.receive(message, now)
-        self._record.in_hand = None
-        self._follow(commands)
 
     def _follow(self, commands: Iterable[Command]) -> None:
         self._record.todo.extend(commands)

@@ -173,7 +173,8 @@ class SessionCore:
             pcm = pcm[SAMPLE_BYTES * -missing :]
         log.append(pcm)
         log.awaited = False
-        commands = self._forced_out()
+        forced_out = self._log.start > self._timeline.confirmed or self._log.trouble is not None
+        commands = self._forced_out() if forced_out else []
         if now - self._acked_at >= ACK_SECONDS:
             self._acked_at = now
             self._record.arrivals.append((log.end, now))

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import anyio
+from collections.abc import Callable
+
+from supervisor.loops import Waiter, waiters
 
 
 class Signal:
     """Tells all who wait *now* that something changed; later waiters wait for the next change.
 
     A waiter looks at the state first and waits only if there is nothing to do; nothing can change in between,
-    since no await lies between looking and waiting.
+    since no await lies between looking and waiting. All of them wait in one event loop.
     """
 
-    __slots__ = ("_event", "_new_event")
+    __slots__ = ("_new_waiter", "_waiters")
 
     def __init__(self) -> None:
-        self._event: anyio.Event | None = None
-        self._new_event: type[anyio.Event] | None = None  # anyio.Event() looks for its backend each time
+        self._new_waiter: Callable[[], Waiter] | None = None
+        self._waiters: list[Waiter] = []
 
     def notify(self) -> None:
         """Wake everyone who waits."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():  # else its task is being cancelled
+                    waiter.set_result(None)
 
     async def wait(self) -> None:
         """Sleep until the next `notify`."""
-        if self._event is None:
-            if self._new_event is None:
-                self._new_event = type(anyio.Event())
-            self._event = self._new_event()
-        await self._event.wait()
+        if self._new_waiter is None:
+            self._new_waiter = waiters()
+        waiter = self._new_waiter()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except BaseException:  # cancelled: whoever gives up again and again must not leave more and more behind
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise

@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
 from transport.websocket import ClientSocket
 from transport.wire.port import Answer, Request
@@ -198,3 +199,59 @@ async def test_no_audio_waits_once_a_client_waits_for_answers() -> None:
         await client.send(AUDIO[0])
         assert await server.recv() == AUDIO[0]
         assert server._hold_timer is None
+
+
+# ---- messages in whatever pieces the network makes of them
+
+MIXED = [
+    (Frame(Opcode.BINARY, b"a" * 640), b"a" * 640),
+    (Frame(Opcode.PING, b"are you there"), None),
+    (Frame(Opcode.BINARY, b"b" * 126), b"b" * 126),
+    (Frame(Opcode.TEXT, b"text"), "text"),
+    (Frame(Opcode.BINARY, b"in ", fin=False), None),
+    (Frame(Opcode.PING, b"between"), None),
+    (Frame(Opcode.CONT, b"pieces"), b"in pieces"),
+    (Frame(Opcode.BINARY, b""), b""),
+    (Frame(Opcode.BINARY, b"c" * 70_000), b"c" * 70_000),
+    (Frame(Opcode.BINARY, b"d" * 3200), b"d" * 3200),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 650, 1460, 100_000])
+async def test_messages_come_the_same_however_they_are_cut(size: int) -> None:
+    sent = b"".join(frame.serialize(mask=True) for frame, _ in MIXED)
+    expected = [message for _, message in MIXED if message is not None]
+    async with connected() as (server, _):
+        server.gather(0)
+        for begin in range(0, len(sent), size):
+            server.data_received(sent[begin : begin + size])
+        assert [await server.recv() for _ in expected] == expected
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Frame(Opcode.CONT, b"of nothing").serialize(mask=True),
+        Frame(Opcode.BINARY, b"not masked").serialize(mask=False),
+        Frame(Opcode.BINARY, b"too big" * 200_000).serialize(mask=True),
+        b"\xc2" + Frame(Opcode.BINARY, b"packed").serialize(mask=True)[1:],
+    ],
+    ids=["of nothing", "not masked", "too big", "packed"],
+)
+async def test_audio_before_a_broken_frame_comes_and_then_the_connection_ends(broken: bytes) -> None:
+    async with connected() as (server, client):
+        server.data_received(Frame(Opcode.BINARY, AUDIO[0]).serialize(mask=True) + broken)
+        assert await server.recv() == AUDIO[0]
+        with pytest.raises(ConnectionClosed):
+            await server.recv()
+        with pytest.raises(ConnectionClosed):
+            await client.recv()
+
+
+async def test_a_binary_message_within_one_in_pieces_ends_the_connection() -> None:
+    pieces = Frame(Opcode.BINARY, b"in ", fin=False), Frame(Opcode.BINARY, b"another")
+    async with connected() as (server, _):
+        for piece in pieces:
+            server.data_received(piece.serialize(mask=True))
+        with pytest.raises(ConnectionClosed):
+            await server.recv()

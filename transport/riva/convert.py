@@ -65,7 +65,7 @@ def _result(result: pb.StreamingRecognitionResult, rate: int) -> Recognised:
     return Recognised(
         is_final=result.is_final,
         text=best.transcript.strip(),
-        words=tuple(_word(word, rate) for word in best.words),
+        words=tuple([_word(word, rate) for word in best.words]) if best.words else (),
         processed=processed,
         stability=result.stability,
         confidence=_probability(best.confidence) if result.is_final else 0.0,

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import anyio
 import grpc
@@ -119,11 +119,13 @@ class RivaStream:
     async def __anext__(self) -> Recognised:
         while not self._results:
             try:
-                response = await self._run(anext(self._responses))
+                response = await anext(self._responses)
             except StopAsyncIteration:
                 if self._ending is not None and self._ending.is_complete:
                     raise
                 raise await self._failure() from None
+            except _ENDS as end:
+                await self._ended(end)
             self._results.extend(read_results(response, self._rate))
             self._note_answer()
         return self._results.popleft()
@@ -167,19 +169,26 @@ class RivaStream:
 
     async def _write(self, message: bytes, heard: bytes = b"") -> None:
         self._progress.sending(heard, self._watch.now)
-        await self._run(self._call.write(message))
+        try:
+            await self._call.write(message)
+        except _ENDS as end:
+            await self._ended(end)
         self._progress.sent()
 
     async def _run(self, operation: Awaitable[Any]) -> Any:
         """Await an operation of the call, and translate the call's end."""
         try:
             return await operation
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise
-            raise await self._failure() from None  # only the call was: by the watchdog, or by a close
-        except _CALL_ERRORS as exc:
-            raise await self._failure() from exc
+        except _ENDS as end:
+            await self._ended(end)
+
+    async def _ended(self, end: BaseException) -> NoReturn:
+        """Raise what ended an operation."""
+        if not isinstance(end, asyncio.CancelledError):
+            raise await self._failure() from end
+        if is_being_cancelled():
+            raise end
+        raise await self._failure() from None  # only the call was cancelled: by the watchdog, or by a close
 
     async def _failure(self) -> SpeechError:
         """Why the call ended. The order is that of `transport.riva.status`."""
@@ -248,6 +257,7 @@ def is_being_cancelled() -> bool:
 
 
 _CALL_ERRORS = (grpc.aio.AioRpcError, grpc.aio.InternalError, asyncio.InvalidStateError)
+_ENDS = (asyncio.CancelledError, *_CALL_ERRORS)
 _DRAIN_TIMEOUT = 1.0  # the server has ended, so what is left is on this side already
 # 0.3 s in all: the status travels in the packet that made the write fail, Core's threads may only swap them.
 _STATUS_LOOKS = 30

@@ -75,11 +75,12 @@ class Intake:
 
     def receive(self, message: str | bytes) -> list[Step]:
         """The steps for one message, in order. Never raises: what is wrong with it is a `Refuse`."""
-        return self._on_all(self._codec.decode(message))
+        events = self._codec.decode(message)
+        if len(events) == 1 and isinstance(audio := events[0], AudioBytes):
+            return self._on_audio(audio.data)
+        return self._on_all(events)
 
     def _on_all(self, events: Sequence[ClientEvent]) -> list[Step]:
-        if len(events) == 1:
-            return self._on(events[0])
         return [step for event in events for step in self._on(event)]
 
     def _on(self, event: ClientEvent) -> list[Step]:

@@ -114,8 +114,6 @@ class VoxtreeV1:
 
     def encode(self, event: ServerEvent) -> Sequence[str]:
         """See `Codec.encode`."""
-        if isinstance(event, Opened):
-            self._config = event.ready.config
         if isinstance(event, AnswerDue):  # nobody waits for an answer here
             return ()
         return (_write(self._on_wire(event)).decode(),)
@@ -141,6 +139,7 @@ class VoxtreeV1:
             case Failed():
                 return _error(event)
             case Opened():
+                self._config = event.ready.config
                 return _ready(event)
             case Done():
                 return DoneMessage(position=event.position, seq=event.seq)
@@ -162,7 +161,7 @@ class VoxtreeV1:
         )
 
     def _words(self, event: Transcript) -> tuple[WordTimes, ...]:
-        if not self._config.word_times:
+        if not (event.words and self._config.word_times):
             return ()
         rate = self._config.sample_rate
         return tuple(
