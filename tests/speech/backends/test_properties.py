@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from actors.speech.backends.commands import Request
+from actors.speech.backends.core import FIRST_WORD
 from actors.speech.backends.events import Health
 from actors.speech.backends.place import Loan, Need, Place
 from actors.speech.backends.trust import PROBE_TIME
@@ -67,6 +68,8 @@ class Pool(RuleBasedStateMachine):
         self.expected: set[str] = set()  # told to move
         self.trying: dict[Place, Loan] = {}
         self.homes: dict[str, tuple[Place, float]] = {}  # of each session, and when it came there
+        self.first_asked = list(self.driver.core.roster.places) if asks else []
+        self.answers_due = self.driver.now + FIRST_WORD
         if asks:
             self.driver.do(self.driver.core.asking(self.driver.now, asks=True))
 
@@ -214,9 +217,18 @@ class Pool(RuleBasedStateMachine):
         now, trail = self.driver.now, self.driver.core._trails.of(session)
         return (
             place.free_in(now, asks=self.driver.core.asks) == 0
+            and not self.waits_for_better(place)
             and place.load(session, now) < place.cap(now)
             and place.lacks(need, now) is None
             and (not trail.was_failed_by(place, now) or place.budget.free_in(now) == 0)
+        )
+
+    def waits_for_better(self, place: Place) -> bool:
+        """At the start a lower tier that was quicker waits for the first answers of those above it."""
+        return self.driver.now < self.answers_due and any(
+            other.trust.health is Health.UNKNOWN and not other.is_closed
+            for other in self.first_asked
+            if other.order < place.order
         )
 
     @invariant()
