@@ -87,7 +87,7 @@ class House:
     ) -> Answer:
         """What a stream of these requests, messages or any bytes, is answered, and how it ends."""
         async with self.stream_call(metadata) as call:
-            with suppress(asyncio.InvalidStateError):  # it was over before all was written
+            with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):  # it was over before all was written
                 for request in requests:
                     await call.write(request if isinstance(request, bytes) else request.SerializeToString())
                 if half_close:
