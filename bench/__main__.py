@@ -25,6 +25,7 @@ SCENARIOS = {
     "alerts": "spikes of errors that the built-in notifier finds, and alarms for nothing, over simulated weeks",
     "fuzz": "broken and malicious input for every wire protocol: what escapes is a defect",
     "relay": "what a frame of audio costs, and the time it adds, beside a bare relay from WebSocket to gRPC",
+    "peers": "the same load and faults through what one would pick instead: FastAPI, Node, a vosk-style server",
     "dialects": "other systems' protocols: what a frame costs in each, beside voxtree's own",
     "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",
 }

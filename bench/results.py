@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import msgspec
@@ -89,9 +90,14 @@ def circumstances(scenario: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def write(path: Path, result: Result) -> None:
-    """Write it as JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+def write(path: Path, result: Result, details: Mapping[str, object] = MappingProxyType({})) -> None:
+    """Write it as JSON.
+
+    Args:
+        details: what there is besides, by name; written next to the result's own fields.
+    """
+    whole = {name: getattr(result, name) for name in result.__struct_fields__} | dict(details)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
 
 
 def header(result: Result) -> str:

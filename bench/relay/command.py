@@ -9,9 +9,10 @@ import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -20,9 +21,13 @@ from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
 from bench.processes import Process
 from bench.relay.figures import Contender, Figures, Load, Report, contenders, ratios, table
 from bench.relay.loops import LOOPS
+from bench.relay.speakers import Speaker
 from bench.rounds import machine, versions
 
 SETTLE = 1.5  # seconds of everybody's speech before anything counts
+VISIT_FRAMES, VISIT_SECONDS = 10, 0.5  # of the first client, who is none of the load
+
+Start = Callable[[str], AbstractAsyncContextManager[tuple[str, Process]]]  # from Riva's address to URL and process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,44 +91,74 @@ async def _measure(
 
 async def measure(contender: Contender, load: Load, seconds: float, settings: Sequence[str] = ()) -> Figures:
     """One contender under one load, in processes of its own."""
+
+    def start(riva: str) -> AbstractAsyncContextManager[tuple[str, Process]]:
+        if contender.options is None:
+            return voxtree([riva], load.sessions, settings)
+        return listening(Process("-m", "bench.relay.bare", riva, *contender.options))
+
+    return await measured(contender.name, start, load, seconds)
+
+
+async def measured(name: str, start: Start, load: Load, seconds: float) -> Figures:
+    """What is started, under one load."""
     async with Process("-m", "bench.relay.backend") as riva:
         address = (await riva.line()).split()[-1]
-        async with (
-            _gateway(contender, load, address, settings) as (url, gateway),
-            Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers,
-        ):
-            await speakers.line()
-            await asyncio.sleep(SETTLE)
-            await speakers.ask("count")
-            began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
-            await asyncio.sleep(seconds)
-            heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
-            return Figures(
-                contender=contender.name,
-                load=load,
-                seconds=time.monotonic() - began,
-                cpu=gateway.cpu() - cpu,
-                riva_cpu=riva.cpu() - riva_cpu,
-                memory=gateway.memory(),
-                heard=heard,
-            )
+        async with start(address) as (url, gateway):
+            await _visit(url, load.frame_ms)
+            idle = gateway.memory()
+            async with Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers:
+                await speakers.line()
+                await asyncio.sleep(SETTLE)
+                await speakers.ask("count")
+                began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
+                await asyncio.sleep(seconds)
+                heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
+                return Figures(
+                    contender=name,
+                    load=load,
+                    seconds=time.monotonic() - began,
+                    cpu=gateway.cpu() - cpu,
+                    riva_cpu=riva.cpu() - riva_cpu,
+                    memory=gateway.memory(),
+                    idle_memory=idle,
+                    heard=heard,
+                )
+
+
+async def _visit(url: str, frame_ms: int) -> None:
+    """Be the first client, briefly: what a server makes or imports for it is no part of a session's memory."""
+    parts = urlsplit(url)
+    transport, speaker = await asyncio.get_running_loop().create_connection(
+        lambda: Speaker(url, frame_ms), parts.hostname, parts.port
+    )
+    await speaker.open
+    for _ in range(VISIT_FRAMES):
+        speaker.speak()
+    await asyncio.sleep(VISIT_SECONDS)
+    transport.close()
 
 
 @asynccontextmanager
-async def _gateway(
-    contender: Contender, load: Load, riva: str, settings: Sequence[str]
+async def listening(process: Process) -> AsyncGenerator[tuple[str, Process], None]:
+    """Run a process that prints where it listens: its URL, and the process."""
+    async with process:
+        yield (await process.line()).split()[-1], process
+
+
+@asynccontextmanager
+async def voxtree(
+    rivas: Sequence[str], sessions: int, settings: Sequence[str] = ()
 ) -> AsyncGenerator[tuple[str, Process], None]:
-    """What relays, and where clients connect to it."""
-    if contender.options is not None:
-        async with Process("-m", "bench.relay.bare", riva, *contender.options) as process:
-            yield (await process.line()).split()[-1], process
-        return
+    """`voxtree serve` before one Riva or two, with room for so many sessions: its URL, and the process."""
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         path = Path(folder) / "voxtree.toml"
-        usual = {"session.max_sessions": 2 * load.sessions, "journal.path": str(path.with_suffix(".db"))}
-        path.write_text(toml([backend("primary", int(riva.rpartition(":")[2]))], usual, 2 * load.sessions))
+        usual = {"session.max_sessions": 2 * sessions, "journal.path": str(path.with_suffix(".db"))}
+        ports = [int(riva.rpartition(":")[2]) for riva in rivas]
+        backends = [backend(tier, port) for tier, port in zip(("primary", "fallback"), ports, strict=False)]
+        path.write_text(toml(backends, usual, 2 * sessions))
         options = [option for setting in settings for option in ("--set", setting)]
         async with Voxtree(
             "serve", "--config", str(path), "--workers", "1", *options, module=COMMAND_LINE, environment={}
-        ) as voxtree:
-            yield voxtree.url, voxtree.process
+        ) as server:
+            yield server.url, server.process

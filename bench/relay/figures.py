@@ -49,7 +49,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: it took.
         cpu, riva_cpu: seconds of processor time that the gateway took, and the stand-in for Riva.
-        memory: bytes of the gateway that were in memory.
+        memory: bytes of the gateway that were in memory; idle_memory: … before the sessions began.
         heard: what the clients report.
     """
 
@@ -59,12 +59,18 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float
     riva_cpu: float
     memory: int
+    idle_memory: int
     heard: Report
 
     @property
     def cost(self) -> float:
         """Microseconds of the gateway's processor time for a frame."""
         return 1e6 * self.cpu / self.heard.sent
+
+    @property
+    def memory_per_session(self) -> float:
+        """KiB by which the gateway grew for each session."""
+        return (self.memory - self.idle_memory) / self.load.sessions / 1024
 
 
 BARE = Contender("bare relay", ())
