@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from bench.rounds import machine, versions
+from bench.machine import machine, versions
 
 DISTRIBUTIONS = ("voxtree", "websockets", "grpcio", "uvloop")  # what the figures of a server depend on
 SECRETS = frozenset({"key"})  # arguments that no file shall hold
@@ -61,7 +61,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scenario: its name for `python -m bench`.
         date: when it was begun, ISO 8601, UTC.
-        machine: see `bench.rounds.machine`.
+        machine: see `bench.machine.machine`.
         versions: of what was measured; None: not installed.
         arguments: what the scenario was called with, secrets left out.
         figures: by name.

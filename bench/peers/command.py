@@ -9,13 +9,13 @@ from pathlib import Path
 
 from bench import results
 from bench.faults.command import interruptible, positive, progress
+from bench.machine import versions
 from bench.peers import nodejs
 from bench.peers.contenders import PEERS, Peer
 from bench.peers.faults import FAULTS, Played, play
 from bench.peers.figures import cost_table, fault_table, figures_of
 from bench.relay.command import Start, measured
 from bench.relay.figures import Figures, Load
-from bench.rounds import versions
 
 PATIENCE, QUICK_PATIENCE = 20.0, 6.0  # seconds after the end of speech; some never finish
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import importlib.util
 import os
 import tempfile
@@ -16,13 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
 from bench.processes import Process
-from bench.relay.figures import Contender, Figures, Load, Report, contenders, ratios, table
+from bench.relay.figures import Contender, Figures, Load, Report, contenders, figures_of, ratios, table
 from bench.relay.loops import LOOPS
 from bench.relay.speakers import Speaker
-from bench.rounds import machine, versions
 
 SETTLE = 1.5  # seconds of everybody's speech before anything counts
 VISIT_FRAMES, VISIT_SECONDS = 10, 0.5  # of the first client, who is none of the load
@@ -55,20 +54,13 @@ def run(args: argparse.Namespace) -> int:
     loads = [load for load in loads if load.sessions > 0]
     rounds, seconds = (1, 3.0) if args.quick else (args.rounds, float(args.seconds))
     figures: list[Figures] = []
+    circumstances = results.circumstances("relay", args)
     interruptible(_measure(chosen, loads, rounds, seconds, [f"server.loop={args.loop}", *args.set], figures))
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "load_average": os.getloadavg()[0],
-        "versions": versions("voxtree", "websockets", "grpcio", "uvloop"),
-        "rounds": rounds,
-        "seconds": seconds,
-        **ratios(figures),
-        "figures": figures,
-    }
     print(table(chosen, loads, figures), flush=True)
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(figures))
+        details = {"load_average": os.getloadavg()[0], "rounds": rounds, "seconds": seconds, **ratios(figures)}
+        results.write(args.json, result, {**details, "measured": figures})
     return int(any(each.heard.lost or not each.heard.answers for each in figures))
 
 

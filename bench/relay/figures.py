@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from bench.results import Figure
+
 
 class Contender(msgspec.Struct, frozen=True):
     """What relays. `options`: of the bare relay; None: it is voxtree."""
@@ -97,6 +99,24 @@ def ratios(figures: Sequence[Figures]) -> Mapping[str, float | None]:
         "ratio_supervision": ratio(20, GATHERING),
         "ratio_supervision_100ms": ratio(100, GATHERING),
     }
+
+
+def figures_of(figures: Sequence[Figures]) -> dict[str, Figure]:
+    """By `contender.figure`, and how the costs compare."""
+    found: dict[str, Figure] = {}
+    for name, load in dict.fromkeys((each.contender, each.load) for each in figures):
+        mine = [each for each in figures if (each.contender, each.load) == (name, load)]
+        for what, unit, value in _FIGURES:
+            found[f"{name}.{what}_{load.frame_ms}ms"] = Figure.of([value(each) for each in mine], unit, "lower")
+    return found | {name: Figure.of([value], "", "lower") for name, value in ratios(figures).items() if value}
+
+
+_FIGURES: Sequence[tuple[str, str, Callable[[Figures], float]]] = (
+    ("cpu", "µs/frame", lambda each: each.cost),
+    ("latency_p50", "ms", lambda each: 1000 * each.heard.latency_p50),
+    ("latency_p99", "ms", lambda each: 1000 * each.heard.latency_p99),
+    ("memory", "KiB/session", lambda each: each.memory_per_session),
+)
 
 
 def table(chosen: Sequence[Contender], loads: Sequence[Load], figures: Sequence[Figures]) -> str:
