@@ -94,7 +94,7 @@ def figures_of(report: Report) -> dict[str, Figure]:
         "resident_megabytes": "MB",
     }
     found = {name: Figure.of([getattr(report, name)], unit, "lower") for name, unit in units.items()}
-    found |= {f"found.{one.change}": Figure.of([one.recall], "%", "higher") for one in report.found}
+    found |= {f"{one.change}.found": Figure.of([one.recall], "%", "higher") for one in report.found}
     if report.finals_found is not None:
         found["finals_found"] = Figure.of([report.finals_found], "finals", "higher")
     return found

@@ -114,10 +114,11 @@ def table(figures: Mapping[str, Figure]) -> str:
 
 
 def _shown(figure: Figure) -> str:
-    spread = f" ± {_rounded(figure.spread)}" if len(figure.values) > 1 else ""
+    spread = f" ± {shown_value(figure.spread)}" if len(figure.values) > 1 else ""
     doubt = f"  NOT TO BE TRUSTED: {figure.doubt}" if figure.doubt else ""
-    return f"{_rounded(figure.value)}{spread} {figure.unit}".rstrip() + doubt
+    return f"{shown_value(figure.value)}{spread} {figure.unit}".rstrip() + doubt
 
 
-def _rounded(value: float) -> str:
+def shown_value(value: float) -> str:
+    """A number as tables have it."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
