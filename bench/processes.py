@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -25,6 +26,10 @@ class ProcessDied(ExpectedError):
     """A process ended, or went silent, when it was still needed. The message holds its last words."""
 
     exit_code = 1
+
+
+class TooFewFiles(ExpectedError):
+    """This process may not open as many connections as are needed. The message says what to do."""
 
 
 class Process:
@@ -154,3 +159,15 @@ def files(pid: int) -> int:
 def children(pid: int) -> list[int]:
     """The processes that its first thread has started, and that are there."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def allow_files(count: int) -> None:
+    """Let this process, and those that it starts, have so many open files.
+
+    Raises:
+        TooFewFiles: they may not.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise TooFewFiles(f"{count} open files are needed and {hard} are allowed: raise the limit (`ulimit -Hn`)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))  # which the server inherits

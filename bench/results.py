@@ -108,15 +108,20 @@ def header(result: Result) -> str:
 
 
 def table(figures: Mapping[str, Figure]) -> str:
-    """A line for each: median, spread if there were several rounds, unit, and what there is to doubt."""
+    """A line for each: median, spread if there were several rounds, unit; and what there is to doubt below."""
     width = max(map(len, figures), default=0)
-    return "\n".join(f"{name:{width}}  {_shown(figure)}" for name, figure in figures.items())
+    doubts = list(dict.fromkeys(figure.doubt for figure in figures.values() if figure.doubt))
+    lines = [f"{name:{width}}  {_shown(figure)}" + _mark(figure.doubt, doubts) for name, figure in figures.items()]
+    return "\n".join([*lines, *(f"{_mark(doubt, doubts).lstrip()} NOT TO BE TRUSTED: {doubt}" for doubt in doubts)])
 
 
 def _shown(figure: Figure) -> str:
     spread = f" ± {shown_value(figure.spread)}" if len(figure.values) > 1 else ""
-    doubt = f"  NOT TO BE TRUSTED: {figure.doubt}" if figure.doubt else ""
-    return f"{shown_value(figure.value)}{spread} {figure.unit}".rstrip() + doubt
+    return f"{shown_value(figure.value)}{spread} {figure.unit}".rstrip()
+
+
+def _mark(doubt: str, doubts: Sequence[str]) -> str:
+    return " " + "*" * (doubts.index(doubt) + 1) if doubt else ""
 
 
 def shown_value(value: float) -> str:

@@ -17,7 +17,6 @@ import asyncio
 import os
 import random
 import signal
-import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -28,11 +27,12 @@ from typing import Any
 
 import msgspec
 
-from bench import results
+from bench import growth, results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import BY_HAND, Voxtree
 from bench.faults.stage import Stage
+from bench.growth import FEWEST
 from bench.processes import children, files, memory
 from bench.results import Figure
 from bench.riva import RivaProcess
@@ -49,7 +49,6 @@ LOOK = 5.0  # seconds between two samples
 REST = 1.0  # seconds after a round's last client until it is at rest
 WARM_UP, WARM_UP_SECONDS = 0.2, 60.0  # of the run, and at least
 SHOWN = 12  # steps in which memory's way is shown
-FEWEST = 3  # samples at rest, without which nothing is said about growth
 # By so much a figure may have grown after the warm-up, by the line that fits best: memory by what an allocator shifts
 # about, files and tasks by what a connection to a backend that is just up or down has.
 GROWTH = {"mib": 4.0, "files": 6.0, "tasks": 6.0}
@@ -133,10 +132,7 @@ class Soak(msgspec.Struct, kw_only=True):
 
 def slope(samples: Sequence[Sample], name: str) -> float | None:
     """How much a figure grows in an hour, by the straight line that fits best."""
-    if len(samples) < FEWEST:
-        return None
-    hours = [sample.at / 3600 for sample in samples]
-    return statistics.linear_regression(hours, [getattr(sample, name) for sample in samples]).slope
+    return growth.slope([sample.at / 3600 for sample in samples], [getattr(sample, name) for sample in samples])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

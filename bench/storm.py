@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
 import tempfile
 import time
 from functools import partial
@@ -28,11 +27,11 @@ from bench.faults.players import Voxtree, backend
 from bench.faults.recovery import percentile, resumption
 from bench.faults.stage import Stage
 from bench.faults.talk import Talk
+from bench.processes import allow_files
 from bench.proxy import Proxy
 from bench.results import Figure
 from bench.riva import Plan
 from bench.riva.words import SLOT_SECONDS
-from transport.expected import ExpectedError
 
 QUICK = 100  # sessions
 PATIENCE = 90.0  # seconds
@@ -114,12 +113,8 @@ def figures_of(storm: Storm) -> dict[str, Figure]:
     }
 
 
-class TooFewFiles(ExpectedError):
-    """This process may not open as many connections as are needed. The message says what to do."""
-
-
 async def _storm(sessions: int, words: int, talkers: int) -> Storm:
-    _allow_files(4 * sessions + 200)  # of a session: its client's end, both of the proxy's, and some to spare
+    allow_files(4 * sessions + 200)  # of a session: its client's end, both of the proxy's, and some to spare
     pace = SLOT_SECONDS * max(1.0, sessions / talkers)
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         async with Stage(sessions, words, Path(folder), partial(progress, "storm")) as stage:
@@ -169,13 +164,6 @@ def _account(stage: Stage, cut: float, live: int, server_cpu: float, clients_cpu
         server_cpu=server_cpu,
         clients_cpu=clients_cpu,
     )
-
-
-def _allow_files(count: int) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        raise TooFewFiles(f"{count} open files are needed and {hard} are allowed: raise the limit (`ulimit -Hn`)")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))  # which the server inherits
 
 
 def _show(storm: Storm) -> None:

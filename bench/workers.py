@@ -11,11 +11,8 @@ measured is the time from a word's last sample having been sent until a client s
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -24,14 +21,14 @@ from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import backend
-from bench.faults.stage import Stage, Unplayable
+from bench.faults.stage import Stage
+from bench.parts import parts
 from bench.processes import children
 from bench.results import Figure
 from bench.riva import Plan
 
 COUNTS = (1, 2)
 QUOTA = 0.35  # of a core, for each worker
-PERIOD = 0.01  # seconds in which it may be used up: the shorter, the more evenly
 LATE = 0.05  # seconds, 99 of 100 words
 FEW = 4  # sessions: what is usual
 GROWTH = 1.12  # from one attempt to the next
@@ -126,7 +123,7 @@ async def _attempt(count: int, sessions: int, quota: float, words: int) -> Attem
                 workers=count,
             )  # fmt: skip
             parent = voxtree.process.pid
-            with _parts(children(parent) if count > 1 else [parent], quota):
+            with parts(children(parent) if count > 1 else [parent], quota):
                 before, began = time.process_time(), time.monotonic()
                 async with stage.speech(voxtree.url):
                     pass
@@ -141,47 +138,3 @@ async def _attempt(count: int, sessions: int, quota: float, words: int) -> Attem
         lost=found.lost + found.doubled,
         clients_cpu=round(clients, 2),
     )
-
-
-@contextmanager
-def _parts(processes: Sequence[int], quota: float) -> Iterator[None]:
-    """Let each of these processes have such a part of a core.
-
-    Raises:
-        Unplayable: this kernel, or who we are, does not allow it.
-    """
-    groups: list[Path] = []
-    try:
-        for number, process in enumerate(processes):
-            groups.append(_group(f"voxtree-bench-{os.getpid()}-{number}", quota))
-            (groups[-1] / "cgroup.procs").write_text(str(process))
-        yield
-    except OSError as error:
-        raise Unplayable(f"no part of a core can be set: {error}; that takes root, and cgroups with `cpu`") from error
-    finally:
-        for group, process in zip(groups, processes, strict=False):
-            _leave(group, process)
-
-
-def _group(name: str, quota: float) -> Path:
-    of_cpu = Path("/sys/fs/cgroup/cpu")
-    if of_cpu.is_dir():
-        group = of_cpu / name
-        group.mkdir()
-        (group / "cpu.cfs_period_us").write_text(str(round(1e6 * PERIOD)))
-        (group / "cpu.cfs_quota_us").write_text(str(round(1e6 * PERIOD * quota)))
-    else:
-        group = Path("/sys/fs/cgroup") / name
-        group.mkdir()
-        (group / "cpu.max").write_text(f"{round(1e6 * PERIOD * quota)} {round(1e6 * PERIOD)}")
-    return group
-
-
-def _leave(group: Path, process: int) -> None:
-    """Put the process back, and remove its group."""
-    with suppress(OSError):  # it has ended
-        (group.parent / "cgroup.procs").write_text(str(process))
-    try:
-        group.rmdir()
-    except OSError as error:
-        progress(f"{group} is left behind: {error}")

@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from bench.peers import wire
-from bench.relay.speakers import ANSWER
+from bench.relay.backend import ANSWER
 from bench.riva.recogniser import Recogniser, Result
 
 

@@ -11,20 +11,16 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import msgspec
 
 from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
+from bench.load.crowd import Crowd
 from bench.processes import Process
-from bench.relay.figures import Contender, Figures, Load, Report, contenders, figures_of, ratios, table
+from bench.relay.figures import Contender, Figures, Load, contenders, figures_of, ratios, table
 from bench.relay.loops import LOOPS
-from bench.relay.speakers import Speaker
 
 SETTLE = 1.5  # seconds of everybody's speech before anything counts
-VISIT_FRAMES, VISIT_SECONDS = 10, 0.5  # of the first client, who is none of the load
 
 Start = Callable[[str], AbstractAsyncContextManager[tuple[str, Process]]]  # from Riva's address to URL and process
 
@@ -83,52 +79,42 @@ async def _measure(
 
 async def measure(contender: Contender, load: Load, seconds: float, settings: Sequence[str] = ()) -> Figures:
     """One contender under one load, in processes of its own."""
-
-    def start(riva: str) -> AbstractAsyncContextManager[tuple[str, Process]]:
-        if contender.options is None:
-            return voxtree([riva], load.sessions, settings)
-        return listening(Process("-m", "bench.relay.bare", riva, *contender.options))
-
-    return await measured(contender.name, start, load, seconds)
+    return await measured(contender.name, lambda riva: gateway(contender, load, riva, settings), load, seconds)
 
 
 async def measured(name: str, start: Start, load: Load, seconds: float) -> Figures:
     """What is started, under one load."""
     async with Process("-m", "bench.relay.backend") as riva:
         address = (await riva.line()).split()[-1]
-        async with start(address) as (url, gateway):
-            await _visit(url, load.frame_ms)
-            idle = gateway.memory()
-            async with Process("-m", "bench.relay.speakers", url, str(load.sessions), str(load.frame_ms)) as speakers:
-                await speakers.line()
-                await asyncio.sleep(SETTLE)
-                await speakers.ask("count")
-                began, cpu, riva_cpu = time.monotonic(), gateway.cpu(), riva.cpu()
-                await asyncio.sleep(seconds)
-                heard = msgspec.json.decode(await speakers.ask("report"), type=Report)
-                return Figures(
-                    contender=name,
-                    load=load,
-                    seconds=time.monotonic() - began,
-                    cpu=gateway.cpu() - cpu,
-                    riva_cpu=riva.cpu() - riva_cpu,
-                    memory=gateway.memory(),
-                    idle_memory=idle,
-                    heard=heard,
-                )
+        async with (
+            start(address) as (url, relaying),
+            Crowd(url, load.frame_ms, processes=1, reading="count") as crowd,
+        ):
+            await crowd.visit(1, 1)  # what a server makes or imports for its first client is no session's memory
+            idle = relaying.memory()
+            await crowd.add(load.sessions)
+            await asyncio.sleep(SETTLE)
+            began, cpu, riva_cpu = time.monotonic(), relaying.cpu(), riva.cpu()
+            heard = await crowd.measure(seconds)
+            return Figures(
+                contender=name,
+                load=load,
+                seconds=time.monotonic() - began,
+                cpu=relaying.cpu() - cpu,
+                riva_cpu=riva.cpu() - riva_cpu,
+                memory=relaying.memory(),
+                idle_memory=idle,
+                heard=heard,
+            )
 
 
-async def _visit(url: str, frame_ms: int) -> None:
-    """Be the first client, briefly: what a server makes or imports for it is no part of a session's memory."""
-    parts = urlsplit(url)
-    transport, speaker = await asyncio.get_running_loop().create_connection(
-        lambda: Speaker(url, frame_ms), parts.hostname, parts.port
-    )
-    await speaker.open
-    for _ in range(VISIT_FRAMES):
-        speaker.speak()
-    await asyncio.sleep(VISIT_SECONDS)
-    transport.close()
+def gateway(
+    contender: Contender, load: Load, riva: str, settings: Sequence[str]
+) -> AbstractAsyncContextManager[tuple[str, Process]]:
+    """What relays: where clients connect to it, and its process. `riva`: the address before which it is."""
+    if contender.options is None:
+        return voxtree([riva], load.sessions, settings)
+    return listening(Process("-m", "bench.relay.bare", riva, *contender.options))
 
 
 @asynccontextmanager

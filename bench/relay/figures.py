@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from bench.load.report import Report
 from bench.results import Figure
 
 
@@ -22,27 +23,6 @@ class Load(msgspec.Struct, frozen=True):
 
     frame_ms: int
     sessions: int
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What the clients say of some seconds.
-
-    Attributes:
-        sent: frames.
-        answers: how many came.
-        latency_p50, latency_p99: seconds from the frame that completed a tenth of a second to the answer to it.
-        late_p99: seconds by which frames were sent too late: how far the load itself can be trusted.
-        cpu: seconds of processor time that the clients took.
-        lost: connections that ended.
-    """
-
-    sent: int
-    answers: int
-    latency_p50: float
-    latency_p99: float
-    late_p99: float
-    cpu: float
-    lost: int
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,8 +86,10 @@ def figures_of(figures: Sequence[Figures]) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for name, load in dict.fromkeys((each.contender, each.load) for each in figures):
         mine = [each for each in figures if (each.contender, each.load) == (name, load)]
+        late = next((each.heard.doubt for each in mine if each.heard.doubt), "")
         for what, unit, value in _FIGURES:
-            found[f"{name}.{what}_{load.frame_ms}ms"] = Figure.of([value(each) for each in mine], unit, "lower")
+            doubt = late if unit == "ms" else ""
+            found[f"{name}.{what}_{load.frame_ms}ms"] = Figure.of([value(each) for each in mine], unit, "lower", doubt)
     return found | {name: Figure.of([value], "", "lower") for name, value in ratios(figures).items() if value}
 
 

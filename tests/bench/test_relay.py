@@ -7,12 +7,13 @@ import asyncio
 import msgspec
 import pytest
 
+from bench.load.report import Tally, summed
 from bench.relay.backend import FINAL_EVERY, STEP, Heard
 from bench.relay.command import measure
-from bench.relay.figures import BARE, GATHERING, VOXTREE, Contender, Figures, Load, Report, contenders, ratios, table
+from bench.relay.figures import BARE, GATHERING, VOXTREE, Contender, Figures, Load, contenders, ratios, table
 from transport.riva.convert import audio_request
 
-REPORT = Report(sent=1000, answers=200, latency_p50=0.001, latency_p99=0.004, late_p99=0.001, cpu=0.1, lost=0)
+REPORT = summed([Tally(seconds=2.0, sent=1000, cpu=0.1)])
 
 
 def figures(contender: str, frame_ms: int, *costs: float) -> list[Figures]:

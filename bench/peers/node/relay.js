@@ -58,7 +58,9 @@ class Relay {
     this.call.on("data", (response) => this.answer(response, source));
     this.call.on("error", (error) => this.failed(error));
     this.call.on("status", (status) => {
-      if (status.code === grpc.status.OK) this.tell({ event: "done", position: 0, seq: 0 });
+      if (status.code !== grpc.status.OK) return; // it has been told as an error
+      this.tell({ event: "done", position: 0, seq: 0 });
+      this.client.close();
     });
   }
 

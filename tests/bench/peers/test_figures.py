@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from bench.faults.outcome import Outcome, outcome
 from bench.faults.talk import Heard, Talk
+from bench.load.report import Tally, summed
 from bench.peers.clients import NO_END
 from bench.peers.contenders import PEERS
 from bench.peers.faults import Played, inside, told
 from bench.peers.figures import cost_table, fault_table, figures_of
-from bench.relay.figures import Figures, Load, Report
+from bench.relay.figures import Figures, Load
 from bench.riva import CodedSpeech
 
-REPORT = Report(sent=1000, answers=200, latency_p50=0.001, latency_p99=0.004, late_p99=0.001, cpu=0.1, lost=0)
+REPORT = summed([Tally(seconds=2.0, sent=1000, cpu=0.1)])
 BY_KEY = {peer.key: peer for peer in PEERS}
 
 
