@@ -125,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure; status 1 if clients lost their connection, or the server served less past its limit."""
+    """Measure; status 1 if nothing was carried, or clients lost their connections past the limit."""
     if args.quick:
         vars(args).update(QUICK)
     about = circumstances("capacity", args)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from bench.load.report import Tally
+from bench.load.report import ANSWER_SECONDS, Tally
 from bench.load.schedule import Schedule, phase
 from bench.load.speaker import RATE, READINGS, Speaker, State
 from bench.load.websocket import BINARY, frame
@@ -43,10 +43,20 @@ class Clients:
         number, of: of the processes, from 0, and how many there are: together they are spread evenly.
         slower: how many times as long as it lasts a frame's turn is; 0: they say nothing.
         audio: 16-bit mono at 16 kHz that they say again and again.
+        together: they complete the same tenths of a second within the time of a frame; otherwise at any time.
     """
 
     def __init__(
-        self, url: str, frame_ms: int, reading: str, audio: bytes, *, number: int = 0, of: int = 1, slower: float = 1.0
+        self,
+        url: str,
+        frame_ms: int,
+        reading: str,
+        audio: bytes,
+        *,
+        number: int = 0,
+        of: int = 1,
+        slower: float = 1.0,
+        together: bool = False,
     ) -> None:
         parts = urlsplit(url)
         self._secure = parts.scheme in ("wss", "https")
@@ -59,6 +69,7 @@ class Clients:
         size = frame_ms * BYTES_PER_MS
         self._frames = [frame(audio[at : at + size], BINARY) for at in range(0, len(audio) - size + 1, size)]
         self._silent = slower == 0
+        self._together = together
         self._schedule: Schedule[Speaker] = Schedule(frame_ms / 1000 * (slower or 1.0))
         self._number, self._of = number, of
         self._wanted = 0
@@ -150,9 +161,10 @@ class Clients:
 
     def _first(self, number: int) -> float:
         """When a client is to send its first frame: soon, and evenly among the others."""
-        every = self._schedule.every
-        at, now = phase(number * self._of + self._number, every), time.monotonic()
-        return now + (at - now) % every
+        period = max(self._schedule.every, ANSWER_SECONDS)
+        at = phase(number * self._of + self._number, self._schedule.every if self._together else period)
+        now = time.monotonic()
+        return now + (at - now) % period
 
     def _later(self, number: int, after: float | None) -> None:
         async def come() -> None:
@@ -220,8 +232,15 @@ async def main(args: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     audio = args.audio.read_bytes() if args.audio else bytes(args.frame_ms * BYTES_PER_MS)
     clients = Clients(
-        args.url, args.frame_ms, args.reading, audio, number=args.number, of=args.of, slower=args.slower
-    )  # fmt: skip
+        args.url,
+        args.frame_ms,
+        args.reading,
+        audio,
+        number=args.number,
+        of=args.of,
+        slower=args.slower,
+        together=args.together,
+    )
     questions = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(questions), sys.stdin)
     speaking = asyncio.create_task(clients.speak())
@@ -238,6 +257,7 @@ if __name__ == "__main__":
     parser.add_argument("--reading", choices=READINGS, default="position")
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--slower", type=float, default=1.0)
+    parser.add_argument("--together", action="store_true")
     parser.add_argument("--number", type=int, default=0)
     parser.add_argument("--of", type=int, default=1)
     run(main(parser.parse_args()))

@@ -26,6 +26,7 @@ class Crowd:
         slower: how many times as long as it lasts a frame's turn is: 1.0 is real time; 0: they say nothing.
         reading: by what answers are told, see `bench.load.speaker`.
         audio: a file of 16-bit mono at 16 kHz that they say; None: silence.
+        together: they complete the same tenths of a second within the time of a frame; otherwise at any time.
         key: who we are.
     """
 
@@ -38,10 +39,12 @@ class Crowd:
         slower: float = 1.0,
         reading: str = "position",
         audio: Path | None = None,
+        together: bool = False,
         key: str | None = None,
     ) -> None:
         shared = ["--frame-ms", str(frame_ms), "--slower", str(slower), "--reading", reading, "--of", str(processes)]
         shared += ["--audio", str(audio.resolve())] if audio is not None else []
+        shared += ["--together"] if together else []
         self._processes = [
             Process(
                 *("-m", "bench.load.clients", url, *shared, "--number", str(number)),

@@ -88,7 +88,7 @@ async def measured(name: str, start: Start, load: Load, seconds: float) -> Figur
         address = (await riva.line()).split()[-1]
         async with (
             start(address) as (url, relaying),
-            Crowd(url, load.frame_ms, processes=1, reading="count") as crowd,
+            Crowd(url, load.frame_ms, processes=1, reading="count", together=True) as crowd,
         ):
             await crowd.visit(1, 1)  # what a server makes or imports for its first client is no session's memory
             idle = relaying.memory()
