@@ -1,10 +1,12 @@
-"""`python -m bench SCENARIO …`: what can be measured, a line each, and the measuring."""
+"""`python -m bench SCENARIO …`: what can be measured, a line each, and the measuring. Without a scenario, the list."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
 import sys
+
+from transport.expected import ExpectedError
 
 SCENARIOS = {
     "actors": "messages, questions and memory of actors, beside other libraries and a bare asyncio.Queue",
@@ -30,14 +32,18 @@ SCENARIOS = {
     "load": "so many sessions in real time on a server here: how late answers are, and whether the load was the limit",
     "target": "load, latency and faults against an endpoint of yours, from outside",
     "relay": "what a frame of audio costs, and the time it adds, beside a bare relay from WebSocket to gRPC",
+    "peers": "the same load and faults through what one would pick instead: FastAPI, Node, a vosk-style server",
     "dialects": "other systems' protocols: what a frame costs in each, beside voxtree's own",
     "riva": "no measure but a means: a scripted Riva that recognises word-coded audio and fails as a plan says",
+    "all": "every scenario, one after another, into a folder",
+    "report": "a page of what was measured, with plots; or what changed since another run",
 }
+WIDTH = max(map(len, SCENARIOS))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures voxtree on this machine.")
-    commands = parser.add_subparsers(dest="scenario", metavar="SCENARIO", required=True)
+    commands = parser.add_subparsers(dest="scenario", metavar="SCENARIO")
     for name, summary in SCENARIOS.items():
         module = importlib.import_module(f"bench.{name}")
         module.add_arguments(
@@ -49,8 +55,15 @@ def main() -> int:
             )
         )
     args = parser.parse_args()
+    if args.scenario is None:
+        print("python -m bench SCENARIO …   (--help says more, of each scenario too)\n")
+        print("\n".join(f"{name:{WIDTH}} {summary}" for name, summary in SCENARIOS.items()))
+        return 0
     try:
         return int(importlib.import_module(f"bench.{args.scenario}").run(args))
+    except ExpectedError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
 

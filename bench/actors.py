@@ -25,8 +25,8 @@ CONTENDERS = (
     Contender("xoscar", "xoscar_actors", "xoscar"),
 )
 MEASURES = (
-    Measure("tell", "messages/s", "tell", amount=1.0, quick=0.02),
-    Measure("ask", "questions/s", "ask", amount=1.0, quick=0.02),
+    Measure("tell", "messages/s", "tell", amount=1.0, quick=0.02, better="higher"),
+    Measure("ask", "questions/s", "ask", amount=1.0, quick=0.02, better="higher"),
     Measure("memory", "KiB/actor", "memory", amount=1000, quick=100),
 )
 
@@ -34,4 +34,4 @@ add_arguments = rounds.add_arguments
 
 
 def run(args: argparse.Namespace) -> int:
-    return rounds.run(args, CONTENDERS, MEASURES)
+    return rounds.run("actors", args, CONTENDERS, MEASURES)

@@ -22,7 +22,9 @@ from pathlib import Path
 import msgspec
 
 from actors.speech.error_handler import ErrorContext
+from bench import results
 from bench.faults.recovery import percentile
+from bench.results import Figure
 from transport.alerts.notices import Phase
 from transport.alerts.watch import Watch
 
@@ -35,7 +37,7 @@ SPIKE = 600.0  # seconds
 APART = 6.3 * 3600.0  # seconds between two spikes: they come at all hours
 LATE = 60.0  # seconds after the end of a spike until which an alert still counts as its own
 CLUMP = 3.0  # errors on average
-WEEKS = 8
+WEEKS, QUICK_WEEKS = 8, 2
 ERROR = ErrorContext(error_code="CONN_003")  # one of those that page nobody
 
 
@@ -65,26 +67,45 @@ class Found(msgspec.Struct, frozen=True):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weeks", type=int, default=WEEKS, help=f"weeks for each figure (default {WEEKS})")
     parser.add_argument("--seed", type=int, default=1, help="of the simulation (default 1)")
+    parser.add_argument("--quick", action="store_true", help="two weeks")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
+    """Simulate."""
+    circumstances = results.circumstances("alerts", args)
+    weeks = min(QUICK_WEEKS, args.weeks) if args.quick else args.weeks
     chance = random.Random(args.seed)
     print(f"{'errors/min':>10}  {'traffic':8} {'errors':>9} {'weeks':>5}  {'false alarms':>12} {'a week':>7}")
     calm = []
     for per_minute in PER_MINUTE:
         for clumps in (False, True):
-            calm.append(quiet(per_minute, args.weeks, chance, clumps=clumps))
+            calm.append(quiet(per_minute, weeks, chance, clumps=clumps))
             print(_quiet_line(calm[-1]), flush=True)
     print(f"\n{'errors/min':>10}  {'spike':8} {'spikes':>9} {'found':>5}  {'delay p50/p95, s':>20}")
     spikes = []
     for per_minute in PER_MINUTE:
-        for found in find(per_minute, args.weeks, chance):
+        for found in find(per_minute, weeks, chance):
             spikes.append(found)
             print(_found_line(found), flush=True)
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode({"quiet": calm, "spikes": spikes})) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(calm, spikes))
+        results.write(args.json, result, {"quiet": calm, "spikes": spikes})
     return 0
+
+
+def figures_of(calm: Sequence[Quiet], spikes: Sequence[Found]) -> dict[str, Figure]:
+    """By `errors a minute.figure`."""
+    found: dict[str, Figure] = {}
+    for one in calm:
+        traffic = "clumps" if one.clumps else "chance"
+        found[f"{one.per_minute:g}.{traffic}.false_alarms"] = Figure.of([one.alarms_a_week], "1/week", "lower")
+    for each in spikes:
+        name = f"{each.per_minute:g}.x{each.factor:g}"
+        found[f"{name}.found"] = Figure.of([100 * len(each.delays) / each.spikes], "%", "higher")
+        if (delay := percentile(each.delays, 50)) is not None:
+            found[f"{name}.delay_p50"] = Figure.of([delay], "s", "lower")
+    return found
 
 
 def quiet(per_minute: float, weeks: int, chance: random.Random, *, clumps: bool) -> Quiet:

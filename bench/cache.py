@@ -19,7 +19,9 @@ from pathlib import Path
 import msgspec
 
 from actors.speech.utterances import Utterances
+from bench import results
 from bench.changes import CHANGES, changed, faster
+from bench.results import Figure
 from bench.speech import Speech, load
 from transport.cache.fingerprint import Landmarks, fingerprint
 from transport.cache.index import Index
@@ -68,14 +70,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure."""
+    circumstances = results.circumstances("cache", args)
     speech = [part for one in load(args.folder) for part in _parts(one)]
     report = _measure(speech, QUICK_ENTRIES if args.quick else args.entries)
     if not args.quick:
         report = msgspec.structs.replace(report, **_as_used(speech))
     _print(report)
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(report))
+        results.write(args.json, result, msgspec.to_builtins(report))
     return 0
+
+
+def figures_of(report: Report) -> dict[str, Figure]:
+    """What can be compared with another run."""
+    units = {
+        "wrong": "lookups",
+        "fingerprint_ms_per_second": "ms",
+        "lookup_ms_p50": "ms",
+        "lookup_ms_p95": "ms",
+        "megabytes": "MB",
+        "resident_megabytes": "MB",
+    }
+    found = {name: Figure.of([getattr(report, name)], unit, "lower") for name, unit in units.items()}
+    found |= {f"{one.change}.found": Figure.of([one.recall], "%", "higher") for one in report.found}
+    if report.finals_found is not None:
+        found["finals_found"] = Figure.of([report.finals_found], "finals", "higher")
+    return found
 
 
 def _parts(speech: Speech) -> Iterator[Speech]:

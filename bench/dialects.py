@@ -27,15 +27,17 @@ from riva.client.proto.riva_audio_pb2 import LINEAR_PCM
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import backend, free_port
 from bench.faults.stage import PAUSE, Stage
+from bench.results import Figure
 from bench.riva import CodedSpeech, Ledger, Plan
-from bench.rounds import machine
 
 Message = str | bytes
 SPREAD = 1.0  # seconds over which clients begin
 SETTLE = 2.0  # seconds of everybody's speech that are left out at its beginning and end
+QUICK_WORDS = 30
 PATIENCE = 30.0  # seconds after the end of speech
 
 
@@ -162,6 +164,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frame", type=positive, default=100, help="milliseconds of audio in one (default 100)")
     parser.add_argument("--rounds", type=positive, default=3, help="(default 3)")
     parser.add_argument("--only", metavar="TEXT", default="", help="protocols whose name holds this, besides our own")
+    parser.add_argument("--quick", action="store_true", help="one round of 30 words: does it run, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
@@ -169,19 +172,34 @@ def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if a word was harmed."""
     chosen = [each for each in PROTOCOLS if each is NATIVE or args.only in each.name]
     figures: list[Figures] = []
-    interruptible(_measure(chosen, args, figures))
+    circumstances = results.circumstances("dialects", args)
+    rounds, words = (1, QUICK_WORDS) if args.quick else (args.rounds, args.words)
+    interruptible(_measure(chosen, rounds, args.clients, words, args.frame / 1000, figures))
     print(_table(chosen, figures), flush=True)
     if args.json:
-        report = {"machine": machine(), "figures": figures}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(figures))
+        results.write(args.json, result, {"rounds": rounds, "measured": figures})
     return int(any(each.lost or each.doubled for each in figures))
 
 
-async def _measure(chosen: Sequence[Protocol], args: argparse.Namespace, figures: list[Figures]) -> None:
-    for number in range(args.rounds):
+def figures_of(figures: Sequence[Figures]) -> dict[str, Figure]:
+    """By `protocol.figure`."""
+    found: dict[str, Figure] = {}
+    for name in dict.fromkeys(each.protocol for each in figures):
+        mine = [each for each in figures if each.protocol == name]
+        found[f"{name}.cpu"] = Figure.of([each.cpu_us for each in mine], "µs/frame", "lower")
+        found[f"{name}.lost"] = Figure.of([each.lost for each in mine], "words", "lower")
+        found[f"{name}.doubled"] = Figure.of([each.doubled for each in mine], "words", "lower")
+    return found
+
+
+async def _measure(
+    chosen: Sequence[Protocol], rounds: int, clients: int, words: int, frame: float, figures: list[Figures]
+) -> None:
+    for number in range(rounds):
         for protocol in chosen if number % 2 == 0 else chosen[::-1]:
-            progress(f"round {number + 1} of {args.rounds}", protocol.name)
-            figures.append(await _round(protocol, args.clients, args.words, args.frame / 1000))
+            progress(f"round {number + 1} of {rounds}", protocol.name)
+            figures.append(await _round(protocol, clients, words, frame))
     progress()
 
 

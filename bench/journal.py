@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 import anyio
+import msgspec
 
 from actors.speech.journal.body import Bodies
 from actors.speech.journal.journal import Journal
@@ -35,6 +36,8 @@ from actors.speech.journal.port import (
 )
 from actors.speech.messages import Transcript
 from actors.speech.ports import Word
+from bench import results
+from bench.results import Figure
 from supervisor.tree import Supervisor
 from transport.journal.database import ThreadedStore
 from transport.journal.sqlite import SqliteDatabase
@@ -50,15 +53,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--folder", type=Path, help="for SQLite's file (the system's for temporary files)")
     parser.add_argument("--dsn", help="PostgreSQL's connection string")
+    parser.add_argument("--quick", action="store_true", help="half a second for 1 and 100 sessions: does it run?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A store under so many sessions. Waits are milliseconds; what is counted is counted a second."""
+
+    store: str
+    sessions: int
+    finals: float
+    wait_p50: float
+    wait_p99: float
+    finals_a_commit: float
+    claims: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.store:<14} {self.sessions:>10,} {self.finals:>11,.0f} {self.wait_p50:>9.2f} {self.wait_p99:>9.2f}"
+            f" {self.finals_a_commit:>14.1f} {self.claims:>11,.0f}"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
+    """Measure."""
+    circumstances = results.circumstances("journal", args)
+    counts, seconds = ((1, 100), 0.5) if args.quick else (args.sessions, args.seconds)
+    lines: list[Line] = []
     print("store            sessions    finals/s    p50 ms    p99 ms  finals/commit    claims/s")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for name, store in stores(Path(folder), args.dsn):
-            for sessions in args.sessions:
-                print(f"{name:<14} {sessions:>10,} {anyio.run(measure, store, sessions, args.seconds)}", flush=True)
+            for sessions in counts:
+                lines.append(anyio.run(measure, name, store, sessions, seconds))
+                print(lines[-1], flush=True)
+    if args.json:
+        results.write(args.json, results.Result(**circumstances, figures=figures_of(lines)), {"lines": lines})
     return 0
+
+
+def figures_of(lines: Sequence[Line]) -> dict[str, Figure]:
+    """By `store.sessions.figure`."""
+    found: dict[str, Figure] = {}
+    for line in lines:
+        name = f"{line.store}.{line.sessions}"
+        found[f"{name}.finals"] = Figure.of([line.finals], "finals/s", "higher")
+        found[f"{name}.wait_p50"] = Figure.of([line.wait_p50], "ms", "lower")
+        found[f"{name}.wait_p99"] = Figure.of([line.wait_p99], "ms", "lower")
+        found[f"{name}.claims"] = Figure.of([line.claims], "claims/s", "higher")
+    return found
 
 
 def stores(folder: Path, dsn: str | None) -> Iterator[tuple[str, JournalStore]]:
@@ -71,8 +113,8 @@ def stores(folder: Path, dsn: str | None) -> Iterator[tuple[str, JournalStore]]:
         yield "postgres", ThreadedStore(PostgresDatabase(dsn))
 
 
-async def measure(store: JournalStore, sessions: int, seconds: float) -> str:
-    """A line of the table. A final's wait is the whole way: queue, thread, commit, and back."""
+async def measure(name: str, store: JournalStore, sessions: int, seconds: float) -> Line:
+    """One store under so many sessions. A final's wait is the whole way: queue, thread, commit, and back."""
     counted = Counted(store)
     journal = Journal(counted)
     waits: list[float] = []
@@ -84,9 +126,14 @@ async def measure(store: JournalStore, sessions: int, seconds: float) -> str:
                 for number in range(sessions):
                     tasks.start_soon(work, journal, f"bench-{number}", deadline, notes)
     waits.sort()
-    return (
-        f"{len(waits) / seconds:>11,.0f} {1000 * median(waits):>9.2f} {1000 * waits[len(waits) * 99 // 100]:>9.2f}"
-        f" {counted.finals / counted.commits:>14.1f} {sum(claims) / seconds:>11,.0f}"
+    return Line(
+        store=name,
+        sessions=sessions,
+        finals=len(waits) / seconds,
+        wait_p50=1000 * median(waits),
+        wait_p99=1000 * waits[len(waits) * 99 // 100],
+        finals_a_commit=counted.finals / counted.commits,
+        claims=sum(claims) / seconds,
     )
 
 

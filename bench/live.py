@@ -18,6 +18,8 @@ from pathlib import Path
 
 import msgspec
 
+from bench import results
+from bench.results import Figure
 from bench.scoring import bare_transcripts, word_error_rate
 from bench.speech import Speech, load
 from bench.streaming import Heard, server, stream
@@ -48,11 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="a folder with manifest.jsonl and the WAV files it names")
     parser.add_argument("--sessions", type=int, default=8, help="sessions at the same time (default 8)")
     parser.add_argument("--rounds", type=int, default=4, help="recordings each session streams in turn (default 4)")
+    parser.add_argument("--quick", action="store_true", help="one recording for each session")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    report = asyncio.run(_Load(load(args.folder), args.sessions, args.rounds).measure())
+    """Measure."""
+    circumstances = results.circumstances("live", args)
+    rounds = 1 if args.quick else args.rounds
+    report = asyncio.run(_Load(load(args.folder), args.sessions, rounds).measure())
     print(
         f"\n{report.sessions} sessions at once, {report.streamed} recordings streamed in real time\n"
         f"  sessions refused, told so    {report.refused} {' '.join(report.refusals)}\n"
@@ -64,8 +70,19 @@ def run(args: argparse.Namespace) -> int:
         f"  the same, bare engine        {report.wer_bare:.2f} %"
     )
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        figures = {name: Figure.of([getattr(report, name)], unit, "lower") for name, unit in _UNITS.items()}
+        results.write(args.json, results.Result(**circumstances, figures=figures), msgspec.to_builtins(report))
     return 0
+
+
+_UNITS = {
+    "latency_p50": "s",
+    "latency_p95": "s",
+    "latency_max": "s",
+    "refused": "sessions",
+    "wer": "%",
+    "wer_bare": "%",
+}
 
 
 class _Load:

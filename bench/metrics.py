@@ -10,13 +10,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 from prometheus_client import CollectorRegistry, disable_created_metrics, generate_latest
 
 from actors.speech.backends.events import PoolState
@@ -28,7 +26,8 @@ from actors.speech.record import SessionRecord
 from actors.speech.reports import Listener
 from actors.speech.session_commands import Tell
 from actors.speech.session_core import SessionCore
-from bench.rounds import machine
+from bench import results
+from bench.results import Figure
 from transport.admin.chronicle import Chronicle
 from transport.logs import JsonFormatter, Logging
 from transport.metrics import Metrics, Sample
@@ -36,23 +35,25 @@ from transport.observers import Observers
 
 RATE = 16_000
 FRAME = bytes(2 * RATE // 50)
-SECONDS, ROUNDS = 60, 9
+SECONDS = 60
+ROUNDS, QUICK_ROUNDS = 9, 2
 SESSIONS = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="two rounds: does it run, not how fast")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
+    circumstances = results.circumstances("metrics", args)
     disable_created_metrics()  # as a server does
     with _logging_to_nowhere():
-        figures = _measure()
-    print("\n".join(f"{name:45} {value:9.2f}" for name, value in figures.items()))
+        figures = _measure(QUICK_ROUNDS if args.quick else ROUNDS)
+    print("\n".join(f"{name:45} {figure.value:9.2f} {figure.unit}" for name, figure in figures.items()))
     if args.json:
-        report = {"machine": machine(), "figures": figures}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        results.write(args.json, results.Result(**circumstances, figures=figures))
     return 0
 
 
@@ -70,24 +71,28 @@ def _logging_to_nowhere() -> Iterator[None]:
             root.removeHandler(handler)
 
 
-def _measure() -> dict[str, float]:
+def _measure(rounds: int) -> dict[str, Figure]:
     registry = CollectorRegistry()
     metrics = Metrics(registry, lambda: _sample(0), store="memory")
     everybody = Observers([Logging(), metrics, Chronicle()]).session
     bare, seen = [], []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         bare.append(_speak(lambda report: None))
         seen.append(_speak(everybody))
     handler = ErrorHandler(registry, listener=metrics.error)
     sample = _sample(SESSIONS)
     return {
-        "a second of speech, nobody listens, µs": 1e6 * statistics.median(bare),
-        "with log, metrics and console, µs": 1e6 * statistics.median(seen),
-        "ratio": statistics.median(new / old for new, old in zip(seen, bare, strict=True)),
-        "an error, handled, µs": 1e6 * _each(lambda: handler.report(StreamLost("x"), ErrorContext(session_id="s"))),
-        f"a look at {SESSIONS} sessions, µs": 1e6 * _each(lambda: metrics.take(sample), 200),
-        "a scrape, in the admin port's thread, µs": 1e6 * _each(lambda: generate_latest(registry), 20),
+        "a second of speech, nobody listens": _micros(*bare),
+        "with log, metrics and console": _micros(*seen),
+        "ratio": Figure.of([new / old for new, old in zip(seen, bare, strict=True)], "", "lower"),
+        "an error, handled": _micros(_each(lambda: handler.report(StreamLost("x"), ErrorContext(session_id="s")))),
+        f"a look at {SESSIONS} sessions": _micros(_each(lambda: metrics.take(sample), 200)),
+        "a scrape, in the admin port's thread": _micros(_each(lambda: generate_latest(registry), 20)),
     }
+
+
+def _micros(*seconds: float) -> Figure:
+    return Figure.of([1e6 * each for each in seconds], "µs", "lower")
 
 
 def _speak(listener: Listener) -> float:

@@ -16,16 +16,18 @@ from pathlib import Path
 
 import msgspec
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import Outcome, Strike, outcome
 from bench.faults.players import pair
 from bench.faults.stage import Stage
 from bench.faults.talk import CHUNK_SECONDS, Talk
+from bench.results import Figure
 from bench.riva import Plan, RivaProcess
 from bench.riva.faults import Action, At, Status
-from bench.rounds import machine
 
 EARLY = 0.3  # of the speech: when backends are struck
+QUICK_SESSIONS, QUICK_WORDS = 5, 30
 PATIENCE = 20.0  # seconds after the end of speech; the handler may never finish
 MID_SECONDS = 3.0  # of its audio, after which a status ends a stream
 MID = At(position=MID_SECONDS)
@@ -34,23 +36,25 @@ MID = At(position=MID_SECONDS)
 class Fault(msgspec.Struct, frozen=True):
     """What goes wrong with the primary: something it is told to do, or something done to it."""
 
+    key: str
     name: str
     action: Action | None = None
     strike: signal.Signals | None = None
 
 
 FAULTS = (
-    Fault("killed (SIGKILL)", strike=signal.SIGKILL),
-    Fault("hangs (SIGSTOP)", strike=signal.SIGSTOP),
-    Fault("UNAVAILABLE in mid-stream", Status(preset="socket_closed", at=MID)),
-    Fault("RESOURCE_EXHAUSTED in mid-stream", Status(preset="rate_limited", at=MID)),
-    Fault("GPU out of memory in mid-stream", Status(preset="gpu_oom", at=MID)),
+    Fault("killed", "killed (SIGKILL)", strike=signal.SIGKILL),
+    Fault("hangs", "hangs (SIGSTOP)", strike=signal.SIGSTOP),
+    Fault("unavailable", "UNAVAILABLE in mid-stream", Status(preset="socket_closed", at=MID)),
+    Fault("exhausted", "RESOURCE_EXHAUSTED in mid-stream", Status(preset="rate_limited", at=MID)),
+    Fault("out_of_memory", "GPU out of memory in mid-stream", Status(preset="gpu_oom", at=MID)),
 )
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
     """Both outcomes of one fault. `below`: percent by which voxtree's median recovery is below the handler's."""
 
+    key: str
     fault: str
     naive: Outcome
     voxtree: Outcome
@@ -60,17 +64,32 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=positive, default=20, help="clients at the same time (default 20)")
     parser.add_argument("--words", type=positive, default=60, help="words each of them says (default 60)")
+    parser.add_argument("--quick", action="store_true", help="few clients and words: does it work?")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if voxtree harmed a word."""
     pairs: list[Pair] = []
-    interruptible(_measure_all(args.sessions, args.words, pairs))
+    sessions, words = args.sessions, args.words
+    if args.quick:
+        sessions, words = min(QUICK_SESSIONS, sessions), min(QUICK_WORDS, words)
+    circumstances = results.circumstances("mttr", args)
+    interruptible(_measure_all(sessions, words, pairs))
     if args.json:
-        report = {"machine": machine(), "faults": pairs}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        results.write(args.json, results.Result(**circumstances, figures=figures_of(pairs)), {"faults": pairs})
     return int(not all(both.voxtree.is_sound for both in pairs))
+
+
+def figures_of(pairs: Sequence[Pair]) -> dict[str, Figure]:
+    """By `fault.who.figure`, and `fault.below`."""
+    found: dict[str, Figure] = {}
+    for both in pairs:
+        for who, one in (("naive", both.naive), ("voxtree", both.voxtree)):
+            found |= {f"{both.key}.{who}.{name}": figure for name, figure in one.figures().items()}
+        if both.below is not None:
+            found[f"{both.key}.below"] = Figure.of([both.below], "%", "higher")
+    return found
 
 
 async def _measure_all(sessions: int, words: int, pairs: list[Pair]) -> None:
@@ -78,7 +97,7 @@ async def _measure_all(sessions: int, words: int, pairs: list[Pair]) -> None:
     for fault in FAULTS:
         naive = await _played(fault, "naive", _naive_url, sessions, words)
         voxtree = await _played(fault, "voxtree", _voxtree_url, sessions, words)
-        pairs.append(Pair(fault=fault.name, naive=naive, voxtree=voxtree, below=_below(naive, voxtree)))
+        pairs.append(Pair(key=fault.key, fault=fault.name, naive=naive, voxtree=voxtree, below=_below(naive, voxtree)))
         print("\n".join(_lines(pairs[-1])), flush=True)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from typing import Any
@@ -24,132 +24,83 @@ from riva.client.proto.riva_asr_pb2_grpc import RivaSpeechRecognitionStub
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from transport.wire.voxtree_v1_schema import (
-    DoneMessage,
-    ErrorMessage,
-    ReadyConfig,
-    ReadyLimits,
-    ReadyMessage,
-    ServerMessage,
-    TranscriptMessage,
-)
+from bench.peers import wire
 
 RETRIES = 6
 NAMES = ("primary", "fallback")
 
+Messages = AsyncIterator[str | bytes]
+Send = Callable[[str], Awaitable[None]]
 
-class NaiveServer:
-    """Serves while its context is entered.
+
+class Handler:
+    """What becomes of a connection, whichever server accepted it. To be made where an event loop runs.
 
     Args:
         addresses: of the Rivas; calls that fail are followed by one to the next.
     """
 
     def __init__(self, addresses: Sequence[str]) -> None:
-        self._addresses = addresses
+        self._stubs = [RivaSpeechRecognitionStub(grpc.aio.insecure_channel(address)) for address in addresses]
 
-    async def run(self) -> None:
-        """Serve for ever."""
-        async with serve(self._on_client, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
-            self._channels = [grpc.aio.insecure_channel(address) for address in self._addresses]
-            port = next(iter(server.sockets)).getsockname()[1]
-            print(f"listening on ws://127.0.0.1:{port}/transcribe", flush=True)
-            await server.serve_forever()
-
-    async def _on_client(self, client: ServerConnection) -> None:
-        with suppress(ConnectionClosed):
-            start = msgspec.json.decode(await client.recv())
-            await _tell(client, _ready(start["config"]))
-            await self._transcribe(client, start["config"])
-
-    async def _transcribe(self, client: ServerConnection, config: dict[str, Any]) -> None:
+    async def serve(self, messages: Messages, send: Send) -> None:
+        """Serve one client, from its `start` on."""
+        config = msgspec.json.decode(await anext(messages))["config"]
+        await send(wire.encode(wire.ready(config)))
         attempt = 0
         numbers = count(1)
         while attempt < RETRIES:
-            which = attempt % len(self._channels)
+            which = attempt % len(self._stubs)
             try:
-                await self._one_call(client, config, which, numbers)
-                await _tell(client, DoneMessage(position=0, seq=0))
+                await self._one_call(which, messages, config, numbers, send)
+                await send(wire.encode(wire.done()))
                 return
             except grpc.aio.AioRpcError as error:
-                await _tell(client, _error(error.code().name, error.details() or "", fatal=False))
+                await send(wire.encode(wire.error(error.code().name, error.details() or "", fatal=False)))
                 await asyncio.sleep(2**attempt)
                 attempt += 1
-        await _tell(client, _error("FAILED", "Speech recognition failed", fatal=True))
+        await send(wire.encode(wire.error("FAILED", "Speech recognition failed", fatal=True)))
 
     async def _one_call(
-        self, client: ServerConnection, config: dict[str, Any], which: int, numbers: Iterator[int]
+        self, which: int, messages: Messages, config: dict[str, Any], numbers: Iterator[int], send: Send
     ) -> None:
-        stub = RivaSpeechRecognitionStub(self._channels[which])
-        call = stub.StreamingRecognize(_requests(client, config))
-        async for response in call:
+        async for response in self._stubs[which].StreamingRecognize(_requests(messages, config)):
             for result in response.results:
                 if result.alternatives:
-                    await _tell(client, _transcript(result, numbers, NAMES[which]))
+                    seq = next(numbers) if result.is_final else 0
+                    text = result.alternatives[0].transcript
+                    await send(wire.encode(wire.transcript(text, seq, NAMES[which])))
 
 
-async def _requests(client: ServerConnection, config: dict[str, Any]) -> AsyncIterator[Any]:
+async def _requests(messages: Messages, config: dict[str, Any]) -> AsyncIterator[Any]:
     recognition = pb.RecognitionConfig(
         encoding="LINEAR_PCM",
         sample_rate_hertz=config["sample_rate"],
-        language_code=config["language"],
+        language_code=config.get("language", "en-US"),
         enable_word_time_offsets=True,
     )
     streaming = pb.StreamingRecognitionConfig(config=recognition, interim_results=True)
     yield pb.StreamingRecognizeRequest(streaming_config=streaming)
-    async for message in client:
+    async for message in messages:
         if isinstance(message, str):  # stop
             return
         yield pb.StreamingRecognizeRequest(audio_content=message)
 
 
-def _ready(config: dict[str, Any]) -> ReadyMessage:
-    asked = ReadyConfig(
-        language=config["language"],
-        encoding="pcm16",
-        sample_rate=config["sample_rate"],
-        channels=1,
-        interim_results=True,
-        word_times=False,
-        punctuate=True,
-        model="",
-    )
-    return ReadyMessage(
-        session_id="naive",
-        resume_token="",
-        epoch=1,
-        position=0,
-        seq=0,
-        resumed=False,
-        config=asked,
-        limits=ReadyLimits(max_chunk_bytes=1 << 20, max_message_bytes=1 << 22, idle_timeout_ms=0),
-        credit=0,
-        resume_window_ms=0,
-        durability="memory",
-    )
+async def main(addresses: Sequence[str]) -> None:
+    """Serve for ever."""
+    handler = Handler(addresses)
 
+    async def on_client(client: ServerConnection) -> None:
+        with suppress(ConnectionClosed):
+            await handler.serve(aiter(client), client.send)
 
-def _transcript(result: Any, numbers: Iterator[int], source: str) -> TranscriptMessage:
-    return TranscriptMessage(
-        is_final=result.is_final,
-        seq=next(numbers) if result.is_final else 0,
-        start=0,
-        end=0,
-        text=result.alternatives[0].transcript.strip(),
-        source=source,
-    )
-
-
-def _error(code: str, text: str, *, fatal: bool) -> ErrorMessage:
-    return ErrorMessage(
-        code=code, name=code, category="RIVA", severity="ERROR", message=text, action="none", fatal=fatal, ref=""
-    )
-
-
-async def _tell(client: ServerConnection, message: ServerMessage) -> None:
-    await client.send(msgspec.json.encode(message).decode())
+    async with serve(on_client, "127.0.0.1", 0, compression=None, ping_interval=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        print(f"listening on ws://127.0.0.1:{port}/transcribe", flush=True)
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(NaiveServer(sys.argv[1:]).run())
+        asyncio.run(main(sys.argv[1:]))

@@ -21,13 +21,14 @@ from pathlib import Path
 
 import msgspec
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import backend
 from bench.faults.recovery import delays, percentile
 from bench.faults.stage import PATIENCE, Stage
 from bench.faults.talk import CHUNK_SECONDS, Talk
+from bench.results import Figure
 from bench.riva import Plan, total
-from bench.rounds import machine
 from transport.expected import ExpectedError
 
 LOADS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -87,16 +88,33 @@ def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if words were lost or doubled, or somebody met an error that was no refusal."""
     places = QUICK if args.quick else args.places
     loads: list[Load] = []
+    circumstances = results.circumstances("overload", args)
     interruptible(_measure_all(QUICK_LOADS if args.quick else LOADS, places, args.words, loads))
     busiest = max(load.clients_cpu for load in loads)
     if busiest > BUSY:
         print(f"the clients took {100 * busiest:.0f} % of a core: it may be they that were measured")
     if args.json:
-        figures = {"machine": machine(), "places": places, "words": args.words, "loads": msgspec.to_builtins(loads)}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(loads))
+        results.write(args.json, result, {"places": places, "words": args.words, "loads": loads})
     if args.plot:
         plot(loads, places, args.plot)
     return int(any(load.lost or load.doubled or load.other for load in loads))
+
+
+def figures_of(loads: Sequence[Load]) -> dict[str, Figure]:
+    """By `load.figure`."""
+    found: dict[str, Figure] = {}
+    for one in loads:
+        doubt = "the clients were the limit" if one.clients_cpu > BUSY else ""
+        found |= {
+            f"{one.load:g}.goodput": Figure.of([one.goodput], "words/s", "higher", doubt),
+            f"{one.load:g}.in_time": Figure.of([100 * one.in_time], "%", "higher", doubt),
+            f"{one.load:g}.delay_p99": Figure.of([1000 * one.delay_p99], "ms", "lower", doubt),
+            f"{one.load:g}.refusal_p99": Figure.of([1000 * one.refusal_p99], "ms", "lower", doubt),
+            f"{one.load:g}.lost": Figure.of([one.lost], "words", "lower"),
+            f"{one.load:g}.doubled": Figure.of([one.doubled], "words", "lower"),
+        }
+    return found
 
 
 async def measure(load: float, places: int, words: int) -> Load:

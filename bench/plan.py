@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
+from bench import results
 from bench.faults.command import positive
 from bench.planning import Away, Costs, Needs, Storm, needs, storm
-from bench.rounds import machine
+from bench.results import Figure
 
 SESSIONS = (10_000, 100_000, 1_000_000)
 DEFAULTS: dict[str, tuple[float, str]] = {
@@ -44,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--noticed", type=_above(-1), nargs=2, default=NOTICED, metavar="SECONDS",
                         help="after which clients know of the loss, from and to (default 0 to 3.5)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=1, help="of the simulation (default 1)")
+    parser.add_argument("--quick", action="store_true", help=f"for {SESSIONS[0]:,} sessions only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
@@ -53,17 +53,32 @@ def run(args: argparse.Namespace) -> int:
         **{name: getattr(args, name) for name in Costs.__struct_fields__ if name not in _WHOLE},
         **{name: int(getattr(args, name)) for name in _WHOLE},
     )
-    plans = [needs(sessions, args.zones, costs) for sessions in args.sessions]
+    circumstances = results.circumstances("plan", args)
+    sizes = SESSIONS[:1] if args.quick else args.sessions
+    plans = [needs(sessions, args.zones, costs) for sessions in sizes]
     print(_table(_NEEDS, plans))
     storms = []
     if args.zones > 1:
         away = Away(noticed=tuple(args.noticed))
-        storms = [storm(sessions, args.zones, costs, away, args.seed) for sessions in args.sessions]
+        storms = [storm(sessions, args.zones, costs, away, args.seed) for sessions in sizes]
         print(f"\none of {args.zones} zones is lost, with everybody on it\n{_table(_STORM, storms)}")
     if args.json:
-        report = {"machine": machine(), "costs": costs, "needs": plans, "storms": storms}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(plans, storms))
+        results.write(args.json, result, {"costs": costs, "needs": plans, "storms": storms})
     return int(any(one.back < one.clients for one in storms))
+
+
+def figures_of(plans: Iterable[Needs], storms: Iterable[Storm]) -> dict[str, Figure]:
+    """By `sessions.figure`; for a storm, `clients.storm.figure`, of as many as come back."""
+    found: dict[str, Figure] = {}
+    for need in plans:
+        for name in ("nodes", "cores", "riva_streams", "databases"):
+            found[f"{need.sessions}.{name}"] = Figure.of([getattr(need, name)], "", "lower")
+    for one in storms:
+        for name in ("half", "most", "all"):
+            found[f"{one.clients}.storm.{name}"] = Figure.of([getattr(one, name)], "s", "lower")
+        found[f"{one.clients}.storm.words_lost"] = Figure.of([one.words], "words", "lower")
+    return found
 
 
 _NEEDS: dict[str, Callable[[Needs], str]] = {

@@ -33,10 +33,11 @@ class TooFewFiles(ExpectedError):
 
 
 class Process:
-    """A Python process that lives while its context is entered, in a process group of its own.
+    """A process that lives while its context is entered, in a process group of its own.
 
     Args:
-        arguments: what follows `python`.
+        arguments: what follows the program.
+        program: what is run; Python by default.
         on_log: called with the time (`time.monotonic`) and each line of its standard error.
         environment: variables besides this process's own.
         inside: put before the command, as for another network namespace; it becomes the command, and keeps its id.
@@ -45,10 +46,12 @@ class Process:
     def __init__(
         self,
         *arguments: str,
+        program: str = sys.executable,
         on_log: Callable[[float, str], None] = lambda at, line: None,
         environment: Mapping[str, str] | None = None,
         inside: Sequence[str] = (),
     ) -> None:
+        self._program = program
         self._arguments = arguments
         self._inside = inside
         self._on_log = on_log
@@ -62,7 +65,7 @@ class Process:
     async def __aenter__(self) -> Self:
         self._process = await asyncio.create_subprocess_exec(
             *self._inside,
-            sys.executable,
+            self._program,
             *self._arguments,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -93,8 +96,8 @@ class Process:
         except TimeoutError:
             line = ""
         if not line:
-            name = " ".join(self._arguments[:3])
-            raise ProcessDied("\n".join([f"`python {name} …` said nothing more; its last words:", *self._last_words]))
+            name = " ".join([Path(self._program).name, *self._arguments[:3]])
+            raise ProcessDied("\n".join([f"`{name} …` said nothing more; its last words:", *self._last_words]))
         return line.rstrip("\n")
 
     async def ask(self, question: str) -> str:

@@ -7,11 +7,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import msgspec
 
-from bench.rounds import machine, versions
+from bench.machine import machine, versions
 
 DISTRIBUTIONS = ("voxtree", "websockets", "grpcio", "uvloop")  # what the figures of a server depend on
 SECRETS = frozenset({"key"})  # arguments that no file shall hold
@@ -60,7 +61,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scenario: its name for `python -m bench`.
         date: when it was begun, ISO 8601, UTC.
-        machine: see `bench.rounds.machine`.
+        machine: see `bench.machine.machine`.
         versions: of what was measured; None: not installed.
         arguments: what the scenario was called with, secrets left out.
         figures: by name.
@@ -89,9 +90,14 @@ def circumstances(scenario: str, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def write(path: Path, result: Result) -> None:
-    """Write it as JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+def write(path: Path, result: Result, details: Mapping[str, object] = MappingProxyType({})) -> None:
+    """Write it as JSON.
+
+    Args:
+        details: what there is besides, by name; written next to the result's own fields.
+    """
+    whole = {name: getattr(result, name) for name in result.__struct_fields__} | dict(details)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(whole)) + b"\n")
 
 
 def header(result: Result) -> str:
@@ -110,13 +116,14 @@ def table(figures: Mapping[str, Figure]) -> str:
 
 
 def _shown(figure: Figure) -> str:
-    spread = f" ± {_rounded(figure.spread)}" if len(figure.values) > 1 else ""
-    return f"{_rounded(figure.value)}{spread} {figure.unit}".rstrip()
+    spread = f" ± {shown_value(figure.spread)}" if len(figure.values) > 1 else ""
+    return f"{shown_value(figure.value)}{spread} {figure.unit}".rstrip()
 
 
 def _mark(doubt: str, doubts: Sequence[str]) -> str:
     return " " + "*" * (doubts.index(doubt) + 1) if doubt else ""
 
 
-def _rounded(value: float) -> str:
+def shown_value(value: float) -> str:
+    """A number as tables have it."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from bench import results
+from bench.machine import processor, version, versions
+from bench.results import Better, Figure
 
 ROOT = Path(__file__).parent.parent
 TIME_LIMIT = 120.0  # seconds for one figure; the slowest takes some ten
@@ -44,6 +47,7 @@ class Measure(NamedTuple):
         function: its name in the contenders' modules; it takes an amount and returns the figure.
         amount: what it is given, seconds or a count.
         quick: the amount with `--quick`.
+        better: which way is better.
     """
 
     title: str
@@ -51,6 +55,7 @@ class Measure(NamedTuple):
     function: str
     amount: float
     quick: float
+    better: Better = "lower"
 
 
 class Figures(NamedTuple):
@@ -76,36 +81,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, help="write all figures to this file")
 
 
-def run(args: argparse.Namespace, contenders: Sequence[Contender], measures: Sequence[Measure]) -> int:
+def run(scenario: str, args: argparse.Namespace, contenders: Sequence[Contender], measures: Sequence[Measure]) -> int:
     """Measure, print the table, and write the file. Status 1 if something that is installed did not work."""
+    circumstances = results.circumstances(scenario, args)
     chosen = [one for one in contenders if not args.only or any(text in one.name for text in args.only)]
     if not chosen:
         print(f"no contender is called {' or '.join(args.only)}: there are {', '.join(c.name for c in contenders)}")
         return 2
     print(header(chosen), end="\n\n", flush=True)
     rounds = 1 if args.quick else args.rounds
-    results = _measured(chosen, measures, rounds, quick=args.quick)
-    print(table(chosen, measures, results))
+    measured = _measured(chosen, measures, rounds, quick=args.quick)
+    print(table(chosen, measures, measured))
     if not args.quick:
         print(f"\nmedian of {rounds} rounds, and half the distance from the smallest to the largest")
     if args.json:
-        args.json.write_text(json.dumps(_report(chosen, measures, results), indent=2) + "\n")
-    return 1 if any(figures.trouble == "failed" for figures in results.values()) else 0
+        circumstances["versions"] |= _versions(chosen)
+        found = {
+            f"{one.name}.{measure.function}": Figure.of(values, measure.unit, measure.better)
+            for one in chosen
+            for measure in measures
+            if (values := measured[one.name, measure.function].values)
+        }
+        troubles = {f"{name}.{function}": each.trouble for (name, function), each in measured.items() if each.trouble}
+        results.write(args.json, results.Result(**circumstances, figures=found), {"troubles": troubles})
+    return 1 if any(figures.trouble == "failed" for figures in measured.values()) else 0
 
 
 def header(contenders: Iterable[Contender]) -> str:
     """Machine and versions, a line each."""
     cores = len(os.sched_getaffinity(0))
-    versions = (f"{name} {version or 'not installed'}" for name, version in _versions(contenders).items())
-    return f"{_processor()}, {cores} cores, {platform.system()} {platform.release()}\n{', '.join(versions)}"
+    found = (f"{name} {version or 'not installed'}" for name, version in _versions(contenders).items())
+    return f"{processor()}, {cores} cores, {platform.system()} {platform.release()}\n{', '.join(found)}"
 
 
-def table(contenders: Sequence[Contender], measures: Sequence[Measure], results: dict[tuple[str, str], Figures]) -> str:
+def table(
+    contenders: Sequence[Contender], measures: Sequence[Measure], measured: Mapping[tuple[str, str], Figures]
+) -> str:
     titles = [f"{measure.title}, {measure.unit}" for measure in measures]
     width = max(len(one.name) for one in contenders)
     lines = [" ".join([" " * width, *(f"{title:>24}" for title in titles)])]
     for one in contenders:
-        cells = (results[one.name, measure.function].shown() for measure in measures)
+        cells = (measured[one.name, measure.function].shown() for measure in measures)
         lines.append(" ".join([f"{one.name:{width}}", *(f"{cell:>24}" for cell in cells)]))
     return "\n".join(lines)
 
@@ -113,14 +129,14 @@ def table(contenders: Sequence[Contender], measures: Sequence[Measure], results:
 def _measured(
     contenders: Sequence[Contender], measures: Sequence[Measure], rounds: int, *, quick: bool
 ) -> dict[tuple[str, str], Figures]:
-    results = {(one.name, m.function): Figures([], _absence(one, m.function)) for one in contenders for m in measures}
+    measured = {(one.name, m.function): Figures([], _absence(one, m.function)) for one in contenders for m in measures}
     for number, measure, one in _schedule(contenders, measures, rounds):
         key = (one.name, measure.function)
-        if results[key].trouble is None:
+        if measured[key].trouble is None:
             _progress(f"round {number + 1} of {rounds}: {measure.title}, {one.name}")
-            results[key] = _measured_once(one, measure, measure.quick if quick else measure.amount, results[key])
+            measured[key] = _measured_once(one, measure, measure.quick if quick else measure.amount, measured[key])
     _progress("")
-    return results
+    return measured
 
 
 def _schedule(
@@ -148,59 +164,14 @@ def _measured_once(one: Contender, measure: Measure, amount: float, before: Figu
 
 def _absence(one: Contender, function: str) -> str | None:
     """Why a figure cannot be taken, if so."""
-    if one.distribution is not None and _version(one.distribution) is None:
+    if one.distribution is not None and version(one.distribution) is None:
         return "not installed"
     source = (ROOT / "bench" / "contenders" / f"{one.module}.py").read_text(encoding="utf-8")
     return None if f"\ndef {function}(" in source else "–"  # not imported here: contenders must not disturb us
 
 
-def _report(
-    contenders: Sequence[Contender], measures: Sequence[Measure], results: dict[tuple[str, str], Figures]
-) -> dict[str, object]:
-    return {
-        "machine": machine(),
-        "versions": _versions(contenders),
-        "figures": [
-            {
-                "contender": one.name,
-                "measure": measure.title,
-                "unit": measure.unit,
-                "values": results[one.name, measure.function].values,
-                "trouble": results[one.name, measure.function].trouble,
-            }
-            for one in contenders
-            for measure in measures
-        ],
-    }
-
-
-def machine() -> dict[str, object]:
-    """What is measured on."""
-    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "kernel": platform.release()}
-
-
-def versions(*distributions: str) -> dict[str, str | None]:
-    """Python's version and those of distributions; None: it is not installed."""
-    return {"Python": platform.python_version()} | {name: _version(name) for name in distributions}
-
-
 def _versions(contenders: Iterable[Contender]) -> dict[str, str | None]:
     return versions("anyio", "trio", *(one.distribution for one in contenders if one.distribution is not None))
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _rounded(figure: float) -> str:

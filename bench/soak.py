@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from bench import growth
+from bench import growth, results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import BY_HAND, Voxtree
@@ -35,11 +35,12 @@ from bench.faults.stage import Stage
 from bench.faults.talk import Talk
 from bench.growth import FEWEST
 from bench.processes import children, files, memory
+from bench.results import Figure
 from bench.riva import RivaProcess
 from bench.riva.faults import At, GoAway, Status
 from bench.riva.words import SLOT_SECONDS
-from bench.rounds import machine
 
+QUICK_MINUTES, QUICK_WORDS = 3.0, 20
 PATIENCE = 120.0  # seconds after a round's speech; all Rivas may be away for some of them
 EVERY = (5.0, 15.0)  # seconds between two strikes, at least and at most
 WORKERS_EVERY = (20.0, 60.0)  # … and between two strikes at workers
@@ -160,22 +161,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--talkers", type=positive, metavar="N", help="people who speak as much as all (default: all)")
     parser.add_argument("--workers", type=positive, default=1, help="processes of the server (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn by chance (default 1)")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_MINUTES:g} minutes of short rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--log", type=Path, metavar="FILE", help="add the server's log to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     soak = Soak(seed=args.seed, workers=args.workers)
+    minutes, words = (QUICK_MINUTES, QUICK_WORDS) if args.quick else (args.minutes, args.words)
+    circumstances = results.circumstances("soak", args)
     slower = max(1.0, args.sessions / (args.talkers or args.sessions))
     try:
-        interruptible(_soak(soak, args.minutes, args.sessions, args.words, slower, args.log))
+        interruptible(_soak(soak, minutes, args.sessions, words, slower, args.log))
     finally:
         _show(soak)
         if args.json:
-            figures = {"slopes": soak.slopes, "growth": soak.growth, "verdict": soak.verdict}
-            report = {"machine": machine(), **msgspec.to_builtins(soak), **figures}
-            args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+            details = {"slopes": soak.slopes, "growth": soak.growth, "verdict": soak.verdict}
+            result = results.Result(**circumstances, figures=figures_of(soak))
+            results.write(args.json, result, {**msgspec.to_builtins(soak), **details})
     return int(soak.verdict != "holds")
+
+
+def figures_of(soak: Soak) -> dict[str, Figure]:
+    """What can be compared with another run."""
+    words = {name: Figure.of([getattr(soak, name)], "words", "lower") for name in ("lost", "doubled", "undeclared")}
+    units = {"mib": "MiB", "files": "files", "tasks": "tasks"}
+    return words | {f"growth.{name}": Figure.of([value], units[name], "lower") for name, value in soak.growth.items()}
 
 
 async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: float, log: Path | None) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import Voxtree, backend
@@ -28,9 +29,9 @@ from bench.faults.stage import Stage
 from bench.faults.talk import Talk
 from bench.processes import allow_files
 from bench.proxy import Proxy
+from bench.results import Figure
 from bench.riva import Plan
 from bench.riva.words import SLOT_SECONDS
-from bench.rounds import machine
 
 QUICK = 100  # sessions
 PATIENCE = 90.0  # seconds
@@ -91,12 +92,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if somebody did not come back or a word was harmed."""
     sessions = QUICK if args.quick else args.sessions
+    circumstances = results.circumstances("storm", args)
     storm = interruptible(_storm(sessions, args.words, args.talkers))
     _show(storm)
     if args.json:
-        report = {"machine": machine(), **msgspec.to_builtins(storm), "holds": storm.holds}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(storm))
+        results.write(args.json, result, {**msgspec.to_builtins(storm), "holds": storm.holds})
     return int(not storm.holds)
+
+
+def figures_of(storm: Storm) -> dict[str, Figure]:
+    """What can be compared with another run."""
+    doubt = "the clients were the limit" if storm.clients_were_busy else ""
+    times = ("resume_p50", "resume_p99", "resume_max", "server_cpu")
+    return {
+        **{name: Figure.of([getattr(storm, name)], "s", "lower", doubt) for name in times},
+        "connects_per_second": Figure.of([storm.connects_per_second], "sessions/s", "higher", doubt),
+        "resumed": Figure.of([storm.resumed], "sessions", "higher"),
+        **{name: Figure.of([getattr(storm, name)], "words", "lower") for name in ("lost", "doubled", "undeclared")},
+    }
 
 
 async def _storm(sessions: int, words: int, talkers: int) -> Storm:

@@ -43,4 +43,4 @@ def measures(children: int = CHILDREN) -> tuple[Measure, ...]:
 
 
 def run(args: argparse.Namespace) -> int:
-    return rounds.run(args, CONTENDERS, measures(args.children))
+    return rounds.run("supervisor", args, CONTENDERS, measures(args.children))

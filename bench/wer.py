@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -19,10 +18,14 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from bench import results
+from bench.results import Figure
 from bench.scoring import bare_transcripts, word_error_rate
 from bench.speech import Speech, load
 from bench.streaming import server, transcript_of
 from transport.app import App
+
+QUICK = 8  # recordings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kill", type=float, metavar="SECONDS", help="kill the recogniser process so often; implies --realtime"
     )
+    parser.add_argument("--quick", action="store_true", help="the first 8 recordings only")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
-    speech = load(args.folder)
+    """Measure; status 1 if the recogniser was to be killed, and never was in mid-stream."""
+    circumstances = results.circumstances("wer", args)
+    speech = load(args.folder)[: QUICK if args.quick else None]
     began = time.perf_counter()
     kills: list[int] = []
     realtime = args.realtime or args.kill is not None
@@ -57,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     }
     _print_table(speech, streamed, bare, report)
     if args.json:
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+        units = {"wer_streamed": "%", "wer_bare": "%", "streamed_seconds": "s", "bare_seconds": "s"}
+        figures = {name: Figure.of([report[name]], unit, "lower") for name, unit in units.items()}
+        results.write(args.json, results.Result(**circumstances, figures=figures), report)
     return int(args.kill is not None and not any(kills))
 
 

@@ -17,14 +17,15 @@ from pathlib import Path
 
 import msgspec
 
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.outcome import outcome
 from bench.faults.players import backend
 from bench.faults.stage import Stage
 from bench.parts import parts
 from bench.processes import children
+from bench.results import Figure
 from bench.riva import Plan
-from bench.rounds import machine
 
 COUNTS = (1, 2)
 QUOTA = 0.35  # of a core, for each worker
@@ -34,6 +35,7 @@ GROWTH = 1.12  # from one attempt to the next
 ATTEMPTS = 20
 MISSES = 2  # in a row, and it is full
 WORDS = 24
+QUICK_WORDS, QUICK_ATTEMPTS = 8, 3
 GOAL = 1.8
 
 
@@ -66,33 +68,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quota", type=float, default=QUOTA, help=f"of a core, for each worker (default {QUOTA})")
     parser.add_argument("--late", type=float, default=LATE, help=f"seconds that are too late (default {LATE})")
     parser.add_argument("--from", type=positive, dest="start", default=10, help="sessions for each worker at first")
+    parser.add_argument("--quick", action="store_true", help="three short attempts for each: does it run, not how many")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure; status 1 if two workers carry less than 1.8 times what one does."""
-    carried = interruptible(_all(args.quota, args.late, args.start))
+    circumstances = results.circumstances("workers", args)
+    words, attempts = (QUICK_WORDS, QUICK_ATTEMPTS) if args.quick else (WORDS, ATTEMPTS)
+    carried = interruptible(_all(args.quota, args.late, args.start, words, attempts))
     ratio = carried[-1].sessions / max(1, carried[0].sessions)
     print(f"\n{'workers':>7} {'sessions':>8}   each {args.quota:g} of a core, words at most {args.late:g} s late (p99)")
     for one in carried:
         print(f"{one.workers:7} {one.sessions:8}   usual delay p99 {one.usual_p99:.0f} ms")
     print(f"two carry {ratio:.2f} times what one does; {'holds' if ratio >= GOAL else 'misses'}: ≥ {GOAL}")
     if args.json:
-        report = {"machine": machine(), "quota": args.quota, "ratio": ratio, "carried": msgspec.to_builtins(carried)}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        figures = {"ratio": Figure.of([ratio], "", "higher")}
+        for one in carried:
+            figures[f"{one.workers}.sessions"] = Figure.of([one.sessions], "sessions", "higher")
+        result = results.Result(**circumstances, figures=figures)
+        results.write(args.json, result, {"quota": args.quota, "ratio": ratio, "carried": carried})
     return int(ratio < GOAL)
 
 
-async def _all(quota: float, late: float, start: int) -> list[Carried]:
-    return [await _ramp(count, quota, late, start * count) for count in COUNTS]
+async def _all(quota: float, late: float, start: int, words: int, most: int) -> list[Carried]:
+    return [await _ramp(count, quota, late, start * count, words, most) for count in COUNTS]
 
 
-async def _ramp(count: int, quota: float, late: float, start: int) -> Carried:
-    usual = await _attempt(count, FEW * count, quota)
+async def _ramp(count: int, quota: float, late: float, start: int, words: int, most: int) -> Carried:
+    usual = await _attempt(count, FEW * count, quota, words)
     attempts: list[Attempt] = []
     full, sessions, missed = FEW * count, start, 0
-    for _ in range(ATTEMPTS):
-        attempts.append(await _attempt(count, sessions, quota))
+    for _ in range(most):
+        attempts.append(await _attempt(count, sessions, quota, words))
         if attempts[-1].delay_p99 - usual.delay_p99 <= 1000 * late and not attempts[-1].lost:
             full, missed = sessions, 0
         else:
@@ -103,10 +111,10 @@ async def _ramp(count: int, quota: float, late: float, start: int) -> Carried:
     return Carried(workers=count, usual_p99=usual.delay_p99, sessions=full, attempts=attempts)
 
 
-async def _attempt(count: int, sessions: int, quota: float) -> Attempt:
+async def _attempt(count: int, sessions: int, quota: float, words: int) -> Attempt:
     progress(f"workers: {count}, {sessions} sessions")
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
-        async with Stage(sessions, WORDS, Path(folder), lambda line: None) as stage:
+        async with Stage(sessions, words, Path(folder), lambda line: None) as stage:
             rivas = await stage.rivas(Plan())
             # A hash spreads sessions evenly only nearly, and nobody is to be refused.
             room = 2 * sessions

@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 
 from actors.speech.catalogue import CATALOGUE, Alert, Entry
+from bench import results
 from bench.errors.provoke import PROVOCATIONS, Unplayable
 from bench.errors.scene import Scene
 from bench.faults.command import interruptible, progress
-from bench.rounds import machine
+from bench.results import Figure
 
 SECRETS = (
     "canary",
@@ -54,16 +55,21 @@ class Shown(msgspec.Struct, kw_only=True):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("codes", nargs="*", metavar="CODE", type=_code, help="some of them (default all)")
+    parser.add_argument("--quick", action="store_true", help="changes nothing: all of them take some two minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all of it to this file")
 
 
 def run(args: argparse.Namespace) -> int:
     """Make each happen and print the table; status 1 if one is not as the catalogue says."""
     logging.getLogger().setLevel(logging.INFO)
+    circumstances = results.circumstances("errors", args)
     shown = interruptible(_all(args.codes or [code for code in CATALOGUE if code in PROVOCATIONS]))
     if args.json:
-        report = {"machine": machine(), "errors": msgspec.to_builtins(shown)}
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        figures = {
+            "shown": Figure.of([len(shown)], "errors", "higher"),
+            "wrong": Figure.of([sum(bool(each.wrong) for each in shown)], "errors", "lower"),
+        }
+        results.write(args.json, results.Result(**circumstances, figures=figures), {"errors": shown})
     return int(any(each.wrong for each in shown))
 
 

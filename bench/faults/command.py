@@ -14,12 +14,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bench import results
 from bench.faults.outcome import HEADER, Check, Outcome, line, notes, outcome
 from bench.faults.rows import CASES, Case
 from bench.faults.stage import Stage, Unplayable
-from bench.rounds import machine
+from bench.results import Figure
 from transport.expected import ExpectedError
 
+QUICK = ("1", "2", "4b", "8", "9a", "11a", "13a", "17", "20a", "23a")  # one of each kind
+QUICK_SESSIONS, QUICK_WORDS = 10, 20
 LIMIT = 300.0  # seconds for a case besides its speech; only a hang gets there
 T = TypeVar("T")
 
@@ -28,22 +31,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("cases", nargs="*", metavar="ROW", type=_chosen, help="rows or cases, as in 1 4b (default all)")
     parser.add_argument("--sessions", type=positive, default=100, help="clients at the same time (default 100)")
     parser.add_argument("--words", type=positive, default=100, help="words each of them says (default 100)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a case of each kind, few clients and words: does it work?"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     parser.add_argument("--list", action="store_true", help="list the rows and end")
 
 
 def run(args: argparse.Namespace) -> int:
     """Play the cases; status 1 if words were harmed in one, or one could not be played to its end."""
-    chosen = [case for cases in args.cases for case in cases] or CASES
+    chosen: Sequence[Case] = [case for cases in args.cases for case in cases]
+    chosen = chosen or [case for case in CASES if not args.quick or case.name in QUICK]
     if args.list:
         print("\n".join(f"{case.name:4} {case.fault}" for case in chosen))
         return 0
+    sessions, words = args.sessions, args.words
+    if args.quick:
+        sessions, words = min(QUICK_SESSIONS, sessions), min(QUICK_WORDS, words)
     outcomes: list[Outcome] = []
+    called = argparse.Namespace(**{**vars(args), "cases": [case.name for case in chosen]})
+    circumstances = results.circumstances("faults", called)
     try:
-        interruptible(_play_all(chosen, args.sessions, args.words, outcomes))
+        interruptible(_play_all(chosen, sessions, words, outcomes))
     finally:
         if args.json:
-            args.json.write_bytes(msgspec.json.format(msgspec.json.encode(_report(outcomes))) + b"\n")
+            result = results.Result(**circumstances, figures=figures_of(outcomes))
+            cases = [msgspec.to_builtins(one) | {"verdict": one.verdict} for one in outcomes]
+            results.write(args.json, result, {"cases": cases})
     return int(not all(one.is_sound for one in outcomes))
 
 
@@ -128,9 +142,16 @@ def _judged(case: Case, stage: Stage, unplayable: str, trouble: str) -> Outcome:
     return msgspec.structs.replace(found, checks=[*limits, *found.checks])
 
 
-def _report(outcomes: Sequence[Outcome]) -> dict[str, object]:
-    verdicts = [msgspec.to_builtins(one) | {"verdict": one.verdict} for one in outcomes]
-    return {"machine": machine(), "cases": verdicts}
+def figures_of(outcomes: Sequence[Outcome]) -> dict[str, Figure]:
+    """Words over all cases, and by `case.figure` what each came to."""
+    played = [one for one in outcomes if not one.unplayable]
+    found: dict[str, Figure] = {}
+    if played:
+        for name in ("lost", "doubled", "undeclared"):
+            found[name] = Figure.of([sum(getattr(one, name) for one in played)], "words", "lower")
+    for one in played:
+        found |= {f"{one.case}.{name}": figure for name, figure in one.figures().items()}
+    return found
 
 
 def _chosen(text: str) -> list[Case]:

@@ -10,6 +10,7 @@ import msgspec
 
 from bench.faults.recovery import delays, detection, percentile, recovery, switches
 from bench.faults.talk import Talk
+from bench.results import Figure
 from bench.riva import Score, total
 
 
@@ -107,6 +108,17 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
             return "FAILS: " + ", ".join(f"{words} {name}" for name, words in self._harmed().items() if words)
         missed = [str(check) for check in self.checks if not check.holds]
         return f"misses: {'; '.join(missed)}" if missed else "holds"
+
+    def figures(self) -> dict[str, Figure]:
+        """What can be compared with another run; times that were not measured are left out."""
+        words = {name: Figure.of([getattr(self, name)], "words", "lower") for name in ("lost", "doubled", "undeclared")}
+        times = {
+            "recovery_p50": self.recovery_p50_ms,
+            "recovery_p99": self.recovery_p99_ms,
+            "detection_p99": self.detection_ms,
+            "delay_p99": self.delay_p99_ms,
+        }
+        return words | {name: Figure.of([ms], "ms", "lower") for name, ms in times.items() if ms is not None}
 
     def _harmed(self) -> dict[str, int]:
         counted = ("lost", "doubled", "undeclared", "misordered", "foreign")

@@ -161,6 +161,7 @@ class Stage:
         patience: float = PATIENCE,
         keep: float = KEEP_SECONDS,
         give_up_after: float | None = None,
+        client: type[Talk] = Talk,
     ) -> AsyncGenerator[Clock, None]:
         """Clients speak while the body runs, and until they have been told all.
 
@@ -173,8 +174,9 @@ class Stage:
             pace: seconds between two messages; None: as fast as the server takes them.
             patience: seconds after the end of speech that the last words may take.
             keep, give_up_after: see `Talk`.
+            client: what a client is.
         """
-        make = partial(Talk, keep=keep, give_up_after=give_up_after, live=pace is not None, chunk=chunk)
+        make = partial(client, keep=keep, give_up_after=give_up_after, live=pace is not None, chunk=chunk)
         talks = [make(self.coded(words)) for _ in range(self.sessions if sessions is None else sessions)]
         if counts:
             self.talks += talks

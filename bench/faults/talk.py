@@ -7,6 +7,7 @@ import copy
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -63,6 +64,7 @@ class Talk:
         chunk: seconds of audio in a message.
 
     Attributes:
+        core: the rules of its session; `new_core` makes those of another.
         ledger: the account of the words.
         began: when the session was open, by `time.monotonic`; None: it never was.
         sent: when each message of audio had been sent.
@@ -88,7 +90,8 @@ class Talk:
         chunk: float = CHUNK_SECONDS,
     ) -> None:
         self.speech = speech
-        self.core = ClientCore(
+        self.new_core = partial(
+            ClientCore,
             StartConfig(encoding="pcm16", sample_rate=speech.rate, channels=1),
             frame_bytes=2,
             sample_rate=speech.rate,
@@ -96,6 +99,7 @@ class Talk:
             keep=keep,
             give_up_after=give_up_after,
         )
+        self.core = self.new_core()
         self.ledger = Ledger(speech)
         self.began: float | None = None
         self.sent: list[float] = []

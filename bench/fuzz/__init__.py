@@ -12,14 +12,18 @@ import importlib.util
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+from bench import results
 from bench.faults.command import positive, progress
 from bench.fuzz.mutation import Mutator
 from bench.fuzz.targets import REQUESTS, Message, request, targets
+from bench.results import Figure
 from bench.rounds import ROOT
 
 REQUESTS_NAME = "requests"
 LOOK_EVERY = 5000
+QUICK_INPUTS = 50_000
 COVERED = "cov: "  # what it says when it sees code being reached; without that it would mutate blindly
 GUIDED_SHARE = 0.1  # of the inputs: one costs atheris ten times as much
 TIME_LIMIT = 1800.0  # seconds for one guided run
@@ -29,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", type=positive, default=1_000_000, help="how many in all (default 1000000)")
     parser.add_argument("--seed", type=int, default=0, help="of the mutations (default 0)")
     parser.add_argument("--only", metavar="TEXT", default="", help="protocols whose name holds this text")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_INPUTS:,} inputs at most")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,22 +44,28 @@ def run(args: argparse.Namespace) -> int:
         print(f"no protocol is called {args.only}: there are {', '.join((*targets(), REQUESTS_NAME))}")
         return 2
     guides = importlib.util.find_spec("atheris") is not None
-    guided = round(args.inputs * GUIDED_SHARE) if guides else 0
+    inputs = min(QUICK_INPUTS, args.inputs) if args.quick else args.inputs
+    guided = round(inputs * GUIDED_SHARE) if guides else 0
+    circumstances, figures = results.circumstances("fuzz", args), {}
     print(f"{'':24} {'by messages':>12} {'by coverage':>12} {'seconds':>8}", flush=True)
     total = 0
     for name in names:
         began = time.monotonic()
         try:
-            by_messages = mutated(name, (args.inputs - guided) // len(names) + 1, args.seed)
+            by_messages = mutated(name, (inputs - guided) // len(names) + 1, args.seed)
         except _Escaped as escaped:
             progress()
             print(f"{name}: {escaped}", file=sys.stderr)
             raise SystemExit(1) from escaped.__cause__
         by_coverage = _guided(name, guided // len(names)) if guided else 0
         progress()
-        print(f"{name:24} {by_messages:12,} {by_coverage:12,} {time.monotonic() - began:8.1f}", flush=True)
+        took = time.monotonic() - began
+        print(f"{name:24} {by_messages:12,} {by_coverage:12,} {took:8.1f}", flush=True)
+        figures[f"{name}.inputs"] = Figure.of([(by_messages + by_coverage) / took], "inputs/s", "higher")
         total += by_messages + by_coverage
     print(f"{total:,} inputs, nothing escaped" + ("" if guides else "; by coverage none: atheris is not installed"))
+    if args.json:
+        results.write(args.json, results.Result(**circumstances, figures=figures), {"inputs": total})
     return 0
 
 

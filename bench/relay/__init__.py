@@ -4,7 +4,7 @@ Clients speak in real time; the gateway's processor time while they do (user and
 frames they sent, is the cost of a frame: receiving it, handing it to Riva over gRPC, and the words back. Load and Riva
 are processes of their own, made to cost little. Rounds are interleaved; shown is the median of them.
 
-    bare relay           80 lines of websockets and grpc.aio that keep, watch and restart nothing
+    bare relay           100 lines of websockets and grpc.aio that keep, watch and restart nothing
     bare relay, uvloop   the same on a faster event loop
     gathering relay      the same on the loop that voxtree runs on, audio sent to Riva in messages of 100 ms as well
     voxtree              `voxtree serve`

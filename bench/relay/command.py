@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import datetime
 import importlib.util
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-import msgspec
-
+from bench import results
 from bench.faults.command import interruptible, positive, progress
 from bench.faults.players import COMMAND_LINE, Voxtree, backend, toml
 from bench.load.crowd import Crowd
 from bench.processes import Process
-from bench.relay.figures import Contender, Figures, Load, contenders, ratios, table
+from bench.relay.figures import Contender, Figures, Load, contenders, figures_of, ratios, table
 from bench.relay.loops import LOOPS
-from bench.rounds import machine, versions
 
 SETTLE = 1.5  # seconds of everybody's speech before anything counts
+
+Start = Callable[[str], AbstractAsyncContextManager[tuple[str, Process]]]  # from Riva's address to URL and process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,20 +50,13 @@ def run(args: argparse.Namespace) -> int:
     loads = [load for load in loads if load.sessions > 0]
     rounds, seconds = (1, 3.0) if args.quick else (args.rounds, float(args.seconds))
     figures: list[Figures] = []
+    circumstances = results.circumstances("relay", args)
     interruptible(_measure(chosen, loads, rounds, seconds, [f"server.loop={args.loop}", *args.set], figures))
-    report = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "load_average": os.getloadavg()[0],
-        "versions": versions("voxtree", "websockets", "grpcio", "uvloop"),
-        "rounds": rounds,
-        "seconds": seconds,
-        **ratios(figures),
-        "figures": figures,
-    }
     print(table(chosen, loads, figures), flush=True)
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+        result = results.Result(**circumstances, figures=figures_of(figures))
+        details = {"load_average": os.getloadavg()[0], "rounds": rounds, "seconds": seconds, **ratios(figures)}
+        results.write(args.json, result, {**details, "measured": figures})
     return int(any(each.heard.lost or not each.heard.answers for each in figures))
 
 
@@ -87,42 +79,64 @@ async def _measure(
 
 async def measure(contender: Contender, load: Load, seconds: float, settings: Sequence[str] = ()) -> Figures:
     """One contender under one load, in processes of its own."""
+    return await measured(contender.name, lambda riva: gateway(contender, load, riva, settings), load, seconds)
+
+
+async def measured(name: str, start: Start, load: Load, seconds: float) -> Figures:
+    """What is started, under one load."""
     async with Process("-m", "bench.relay.backend") as riva:
         address = (await riva.line()).split()[-1]
         async with (
-            gateway(contender, load, address, settings) as (url, relaying),
+            start(address) as (url, relaying),
             Crowd(url, load.frame_ms, processes=1, reading="count", together=True) as crowd,
         ):
+            await crowd.visit(1, 1)  # what a server makes or imports for its first client is no session's memory
+            idle = relaying.memory()
             await crowd.add(load.sessions)
             await asyncio.sleep(SETTLE)
             began, cpu, riva_cpu = time.monotonic(), relaying.cpu(), riva.cpu()
             heard = await crowd.measure(seconds)
             return Figures(
-                contender=contender.name,
+                contender=name,
                 load=load,
                 seconds=time.monotonic() - began,
                 cpu=relaying.cpu() - cpu,
                 riva_cpu=riva.cpu() - riva_cpu,
                 memory=relaying.memory(),
+                idle_memory=idle,
                 heard=heard,
             )
 
 
-@asynccontextmanager
-async def gateway(
+def gateway(
     contender: Contender, load: Load, riva: str, settings: Sequence[str]
-) -> AsyncGenerator[tuple[str, Process], None]:
+) -> AbstractAsyncContextManager[tuple[str, Process]]:
     """What relays: where clients connect to it, and its process. `riva`: the address before which it is."""
-    if contender.options is not None:
-        async with Process("-m", "bench.relay.bare", riva, *contender.options) as process:
-            yield (await process.line()).split()[-1], process
-        return
+    if contender.options is None:
+        return voxtree([riva], load.sessions, settings)
+    return listening(Process("-m", "bench.relay.bare", riva, *contender.options))
+
+
+@asynccontextmanager
+async def listening(process: Process) -> AsyncGenerator[tuple[str, Process], None]:
+    """Run a process that prints where it listens: its URL, and the process."""
+    async with process:
+        yield (await process.line()).split()[-1], process
+
+
+@asynccontextmanager
+async def voxtree(
+    rivas: Sequence[str], sessions: int, settings: Sequence[str] = ()
+) -> AsyncGenerator[tuple[str, Process], None]:
+    """`voxtree serve` before one Riva or two, with room for so many sessions: its URL, and the process."""
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
         path = Path(folder) / "voxtree.toml"
-        usual = {"session.max_sessions": 2 * load.sessions, "journal.path": str(path.with_suffix(".db"))}
-        path.write_text(toml([backend("primary", int(riva.rpartition(":")[2]))], usual, 2 * load.sessions))
+        usual = {"session.max_sessions": 2 * sessions, "journal.path": str(path.with_suffix(".db"))}
+        ports = [int(riva.rpartition(":")[2]) for riva in rivas]
+        backends = [backend(tier, port) for tier, port in zip(("primary", "fallback"), ports, strict=False)]
+        path.write_text(toml(backends, usual, 2 * sessions))
         options = [option for setting in settings for option in ("--set", setting)]
         async with Voxtree(
             "serve", "--config", str(path), "--workers", "1", *options, module=COMMAND_LINE, environment={}
-        ) as voxtree:
-            yield voxtree.url, voxtree.process
+        ) as server:
+            yield server.url, server.process

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from bench.load.report import Report
+from bench.results import Figure
 
 
 class Contender(msgspec.Struct, frozen=True):
@@ -30,7 +31,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: it took.
         cpu, riva_cpu: seconds of processor time that the gateway took, and the stand-in for Riva.
-        memory: bytes of the gateway that were in memory.
+        memory: bytes of the gateway that were in memory; idle_memory: … before the sessions began.
         heard: what the clients report.
     """
 
@@ -40,12 +41,18 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     cpu: float
     riva_cpu: float
     memory: int
+    idle_memory: int
     heard: Report
 
     @property
     def cost(self) -> float:
         """Microseconds of the gateway's processor time for a frame."""
         return 1e6 * self.cpu / self.heard.sent
+
+    @property
+    def memory_per_session(self) -> float:
+        """KiB by which the gateway grew for each session."""
+        return (self.memory - self.idle_memory) / self.load.sessions / 1024
 
 
 BARE = Contender("bare relay", ())
@@ -72,6 +79,26 @@ def ratios(figures: Sequence[Figures]) -> Mapping[str, float | None]:
         "ratio_supervision": ratio(20, GATHERING),
         "ratio_supervision_100ms": ratio(100, GATHERING),
     }
+
+
+def figures_of(figures: Sequence[Figures]) -> dict[str, Figure]:
+    """By `contender.figure`, and how the costs compare."""
+    found: dict[str, Figure] = {}
+    for name, load in dict.fromkeys((each.contender, each.load) for each in figures):
+        mine = [each for each in figures if (each.contender, each.load) == (name, load)]
+        late = next((each.heard.doubt for each in mine if each.heard.doubt), "")
+        for what, unit, value in _FIGURES:
+            doubt = late if unit == "ms" else ""
+            found[f"{name}.{what}_{load.frame_ms}ms"] = Figure.of([value(each) for each in mine], unit, "lower", doubt)
+    return found | {name: Figure.of([value], "", "lower") for name, value in ratios(figures).items() if value}
+
+
+_FIGURES: Sequence[tuple[str, str, Callable[[Figures], float]]] = (
+    ("cpu", "µs/frame", lambda each: each.cost),
+    ("latency_p50", "ms", lambda each: 1000 * each.heard.latency_p50),
+    ("latency_p99", "ms", lambda each: 1000 * each.heard.latency_p99),
+    ("memory", "KiB/session", lambda each: each.memory_per_session),
+)
 
 
 def table(chosen: Sequence[Contender], loads: Sequence[Load], figures: Sequence[Figures]) -> str:

@@ -58,13 +58,13 @@ def test_a_codec_that_raises_is_found_and_the_input_shown(
     monkeypatch.setitem(targets(), "voxtree.v1", broken)
 
     with pytest.raises(SystemExit, match="1"):
-        fuzz.run(Namespace(inputs=50_000, seed=0, only="voxtree"))
+        fuzz.run(Namespace(inputs=50_000, seed=0, only="voxtree", quick=False, json=None))
 
     assert "UnicodeEncodeError" in capsys.readouterr().err
 
 
 def test_a_protocol_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fuzz.run(Namespace(inputs=1, seed=0, only="telex")) == 2
+    assert fuzz.run(Namespace(inputs=1, seed=0, only="telex", quick=False, json=None)) == 2
     assert "telex" in capsys.readouterr().out
 
 

@@ -21,7 +21,14 @@ def figures(contender: str, frame_ms: int, *costs: float) -> list[Figures]:
     load = Load(frame_ms, 10)
     return [
         Figures(
-            contender=contender, load=load, seconds=2.0, cpu=cost * 1e-3, riva_cpu=0.1, memory=64 << 20, heard=REPORT
+            contender=contender,
+            load=load,
+            seconds=2.0,
+            cpu=cost * 1e-3,
+            riva_cpu=0.1,
+            memory=64 << 20,
+            idle_memory=63 << 20,
+            heard=REPORT,
         )
         for cost in costs
     ]

@@ -21,7 +21,7 @@ TELL = Measure("tell", "messages/s", "tell", amount=1.0, quick=0.001)
 def quick_run(contenders: list[Contender], measures: list[Measure]) -> int:
     arguments = argparse.ArgumentParser()
     rounds.add_arguments(arguments)
-    return rounds.run(arguments.parse_args(["--quick"]), contenders, measures)
+    return rounds.run("actors", arguments.parse_args(["--quick"]), contenders, measures)
 
 
 @pytest.mark.parametrize(
@@ -38,11 +38,13 @@ def test_a_bench_measures_ours_and_the_floor(
     command = [sys.executable, "-m", "bench", scenario, "--quick", "--only", "on asyncio", "--only", floor]
     ran = subprocess.run([*command, "--json", str(report)], cwd=ROOT, capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
-    figures = json.loads(report.read_text())["figures"]
+    written = json.loads(report.read_text())
     names = [one.name for one in contenders if "on asyncio" in one.name or one.name == floor]
-    wanted = [(name, measure.title, None) for name in names for measure in measures]
-    assert [(one["contender"], one["measure"], one["trouble"]) for one in figures] == wanted
-    assert [one for one in figures if len(one["values"]) != 1 or not one["values"][0] > 0] == []
+    wanted = {f"{name}.{measure.function}": (measure.unit, measure.better) for name in names for measure in measures}
+    figures = written["figures"]
+    assert {name: (each["unit"], each["better"]) for name, each in figures.items()} == wanted
+    assert [name for name, each in figures.items() if len(each["values"]) != 1 or not each["value"] > 0] == []
+    assert (written["scenario"], written["troubles"]) == (scenario, {})
 
 
 def test_a_library_that_is_not_installed_is_a_line_and_no_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +80,7 @@ def test_what_is_shown_is_the_median_and_half_the_range() -> None:
 def test_an_unknown_contender_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = argparse.ArgumentParser()
     rounds.add_arguments(arguments)
-    assert rounds.run(arguments.parse_args(["--only", "erlang"]), [QUEUE], [TELL]) == 2
+    assert rounds.run("actors", arguments.parse_args(["--only", "erlang"]), [QUEUE], [TELL]) == 2
     assert capsys.readouterr().out == "no contender is called erlang: there are queue\n"
 
 

@@ -56,7 +56,15 @@ def test_no_word_is_lost_when_a_backend_is_killed_or_an_actor_crashes(tmp_path: 
     report = tmp_path / "faults.json"
     played = bench("faults", "1", "13a", "--sessions", "3", "--words", "12", "--json", str(report))
     assert (played.returncode, played.stderr) == (0, ""), played.stdout
-    cases = json.loads(report.read_text())["cases"]
+    written = json.loads(report.read_text())
+    cases, figures = written["cases"], written["figures"]
+    assert (written["scenario"], written["arguments"]["cases"]) == ("faults", ["1", "13a"])
+    assert {name: figures[name]["value"] for name in ("lost", "1.lost", "13a.doubled")} == {
+        "lost": 0,
+        "1.lost": 0,
+        "13a.doubled": 0,
+    }
+    assert figures["1.recovery_p99"]["unit"] == "ms"
     counted = ("case", "sessions", "sent", "lost", "doubled", "undeclared", "misordered", "trouble")
     assert [tuple(case[name] for name in counted) for case in cases] == [
         ("1", 3, 36, 0, 0, 0, 0, ""),
