@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +63,7 @@ def _together(*changes: Callable[[Samples, int], tuple[Samples, int]]) -> Callab
     return change
 
 
-def _clipped(samples: npt.NDArray[np.float64]) -> Samples:
+def _clipped(samples: npt.NDArray[np.floating[Any]]) -> Samples:
     return np.clip(np.round(samples), -32768, 32767).astype(np.int16)
 
 

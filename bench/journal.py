@@ -13,6 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -120,11 +121,11 @@ async def measure(name: str, store: JournalStore, sessions: int, seconds: float)
     waits: list[float] = []
     claims: list[int] = []
     async with Supervisor([journal.child()], name="bench"):
-        for work, notes in ((talk, waits), (come_back, claims)):
+        for work in (partial(talk, waits=waits), partial(come_back, claims=claims)):
             deadline = time.perf_counter() + seconds
             async with anyio.create_task_group() as tasks:
                 for number in range(sessions):
-                    tasks.start_soon(work, journal, f"bench-{number}", deadline, notes)
+                    tasks.start_soon(work, journal, f"bench-{number}", deadline)
     waits.sort()
     return Line(
         store=name,

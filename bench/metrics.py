@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     circumstances = results.circumstances("metrics", args)
-    disable_created_metrics()  # as a server does
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # as a server does
     with _logging_to_nowhere():
         figures = _measure(QUICK_ROUNDS if args.quick else ROUNDS)
     print("\n".join(f"{name:45} {figure.value:9.2f} {figure.unit}" for name, figure in figures.items()))

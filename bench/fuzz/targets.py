@@ -133,7 +133,7 @@ def request(data: bytes, cut: int) -> bool:
         return False
     if found is None:
         return False
-    answers = [respond(found) for respond in ROUTES.posts.values()]
+    answers: list[Accepted | Answer] = [respond(found) for respond in ROUTES.posts.values()]
     answers += [connect(found, SESSION_ID) for connect in (voxtree_v1.connect, *ROUTES.sockets.values())]
     for answer in answers:
         if isinstance(answer, Answer):

@@ -96,7 +96,7 @@ async def main(recogniser: type[Null] | type[Coded]) -> None:
         async with serve(
             lambda client: recognise(client, pool, recogniser), "127.0.0.1", 0, compression=None, ping_interval=None
         ) as server:
-            print(f"listening on ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/transcribe", flush=True)
+            print(f"listening on ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/transcribe", flush=True)
             await server.serve_forever()
 
 

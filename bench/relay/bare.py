@@ -84,7 +84,7 @@ async def main(riva: str, *, gather: bool) -> None:
         async with serve(
             lambda client: relay(client, stub, gather=gather), "127.0.0.1", 0, compression=None, ping_interval=None
         ) as server:
-            print(f"listening on ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/transcribe", flush=True)
+            print(f"listening on ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/transcribe", flush=True)
             await server.serve_forever()
 
 
