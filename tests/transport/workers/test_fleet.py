@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,11 +19,13 @@ from prometheus_client import generate_latest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from bench.certificates import self_signed
 from transport.admin.orders import CloseSession, DrainBackend, OrderFailed, ReplaceWorkers, RestartPart
 from transport.app import CannotStart
+from transport.auth.keys import new_key
 from transport.listener import CannotListen
 from transport.riva.channel import Endpoint
-from transport.settings import Admin, Journal, Limits, Log, Server, Settings, SettingsError
+from transport.settings import Admin, Auth, Dialects, Journal, Limits, Log, Server, Settings, SettingsError, Tls
 from transport.workers.clerk import FleetClerk
 from transport.workers.fleet import Fleet, serving
 from transport.workers.process import WorkerProcess
@@ -163,6 +166,37 @@ async def test_clients_are_spread_evenly_also_after_one_worker_lost_its_own(tmp_
         await come(20, there - 1)
         await until(lambda: sum(held()) == 2 * there - 1)
         assert held()[0] >= there - 2
+
+
+async def test_keys_and_encryption_hold_at_every_worker_and_every_port(tmp_path: Path) -> None:
+    cert, key = self_signed("workers")
+    ours, line = new_key("ann")
+    for name, held in {"cert": cert, "key": key, "keys": line.encode()}.items():
+        (tmp_path / name).write_bytes(held)
+    wanted = settings(
+        tmp_path,
+        tls=Tls(cert_file=str(tmp_path / "cert"), key_file=str(tmp_path / "key")),
+        auth=Auth(mode="keys", keys_file=str(tmp_path / "keys")),
+        dialects=Dialects(enabled=("vosk",), vosk_port=0),
+        limits=Limits(sessions_per_user=100),
+    )
+    trusting = ssl.create_default_context(cadata=cert.decode())
+    trusting.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    async with running(wanted) as fleet, AsyncExitStack() as clients:
+        assert fleet.url.startswith("wss://")
+        vosk = f"wss://127.0.0.1:{fleet.other_doors()['vosk'].port}/"
+        for number in range(6):
+            for url in (f"{fleet.url}/s-{number}", vosk):
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(url, ssl=trusting, compression=None)
+                assert refused.value.response.status_code == 401
+                client = connect(
+                    url, ssl=trusting, compression=None, additional_headers={"Authorization": f"Bearer {ours}"}
+                )
+                await clients.enter_async_context(client)
+        await until(lambda: sum(count for each in fleet.workers for _, _, count in used(each)) == 12)
+        assert {name for each in fleet.workers for _, name, _ in used(each)} == {"ann"}
+        assert all(used(each) for each in fleet.workers)
 
 
 async def test_clients_wait_for_a_worker_to_start_and_are_refused_when_the_server_stops(tmp_path: Path) -> None:
