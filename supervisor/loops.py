@@ -23,9 +23,11 @@ class Waiter(Protocol):
 
     def done(self) -> bool:
         """It was woken."""
+        ...
 
     def set_result(self, result: None, /) -> None:
         """Wake the task. Not to be called again."""
+        ...
 
     def __await__(self) -> Generator[Any, Any, None]: ...
 
