@@ -35,6 +35,7 @@ class AsgiSocket:
 
     Attributes:
         explain: never called: a server that ends a connection by itself asks nobody.
+        take: never called: nothing arrives but by `recv`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
@@ -49,6 +50,7 @@ class AsgiSocket:
         self._end: ConnectionClosed | None = None
         self._left_in_order = False
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
+        self.take: Callable[[Sequence[bytes]], int] | None = None
         self.heard_at = self._clock()
 
     @property

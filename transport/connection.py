@@ -45,6 +45,7 @@ from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened,
 
 _T = TypeVar("_T")
 _MUCH = 64 * 1024  # bytes of audio that need not wait for more, though it is here
+_WIDEST = 2  # bytes that the session takes for one of the client's, at most: G.711 has a sample in each
 _NORMAL = 1000  # close code: everything was delivered
 _IN_ORDER = (1000, 1001, 1005)  # … with which clients leave: done, going away, and none at all
 
@@ -54,10 +55,13 @@ class Socket(Protocol):
 
     Attributes:
         explain: called when the socket ends by itself for an error; the texts it returns are sent ahead of the close.
+        take: called where messages of audio arrive, if none waits for `recv`; returns how many of them it has taken.
+            Only the others come from `recv`.
         heard_at: when the client last gave a sign of life, on the loop's clock.
     """
 
     explain: Callable[[SpeechError], Sequence[str]] | None
+    take: Callable[[Sequence[bytes]], int] | None
     heard_at: float
 
     @property
@@ -96,6 +100,12 @@ class SessionLink(Protocol):
 
     async def audio(self, pcm: bytes) -> None:
         """Hand over PCM16 mono at the session's rate; waits while the session takes no more."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether up to `size` bytes can be handed over by `audio_at_once` now."""
+
+    def audio_at_once(self, pcm: bytes) -> None:
+        """As `audio`, for what there is room for: it does not wait."""
 
     async def finalize(self) -> None:
         """End the utterance here."""
@@ -203,6 +213,8 @@ class Connection:
         self._link: SessionLink | None = None
         self._audio_format = AudioFormat()
         self._held_up = False  # the session takes no audio just now, so the client may well be silent
+        self._listening = False  # the reading task waits for a message, and has nothing else in hand
+        self._ahead: list[Step] | None = None  # what is to be done about that message, if it was looked at already
         self._stopped = False  # the client has said it will be silent
         self._unconfirmed = False  # the client has resumed, and it is not known yet whether it knows
         self._draining = False
@@ -216,6 +228,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until one side has enough. Raises nothing but cancellation."""
         self._socket.explain = self._explain
+        self._socket.take = self._take
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._tasks:
@@ -274,10 +287,52 @@ class Connection:
                     return ending
             if heard and (len(heard) > _MUCH or not self._socket.has_more):
                 await self._hand_over(heard)
-            message = await self._socket.recv()
+            self._listening = True
+            try:
+                message = await self._socket.recv()
+            finally:
+                self._listening = False
             if self._unconfirmed:
                 self._confirm()
-            steps = self._receive(message)
+            ahead, self._ahead = self._ahead, None
+            steps = self._receive(message) if ahead is None else ahead
+
+    def _take(self, messages: Sequence[bytes]) -> int:
+        """Hand over audio where it arrives, without waking the reading task; how many messages need it no more.
+
+        Only what the session takes at once and nothing else follows from; all that is not so simple is for the task.
+        """
+        link = self._link
+        if not self._listening or link is None or self._ending is not None or self._draining or self._unconfirmed:
+            return 0
+        size = _WIDEST * sum(map(len, messages))
+        if self._faults is not None or not link.has_room(size):
+            return 0
+        if self._pace is not None and not self._pace.covers(size / self._second):
+            return 0
+        try:
+            pcm, taken = self._samples(messages)
+            if pcm:
+                link.audio_at_once(pcm)
+                if self._pace is not None:
+                    self._pace.spend(len(pcm) / self._second)
+        except Exception as defect:  # as in `_until_end`: else it would end in the event loop
+            self._end(self._defect(defect))
+            return len(messages)
+        return taken
+
+    def _samples(self, messages: Sequence[bytes]) -> tuple[bytes, int]:
+        """Those of the messages up to the first one from which more follows, and how many messages these are."""
+        heard, taken = list[bytes](), 0
+        for message in messages:
+            steps = self._intake.receive(message)
+            samples = [step.pcm for step in steps if isinstance(step, Samples)]
+            if len(samples) < len(steps):
+                self._ahead = steps
+                break
+            heard += samples
+            taken += 1
+        return b"".join(heard), taken
 
     def _receive_by_chance(self, message: str | bytes) -> list[Step]:
         """What follows from a message, if no fault befalls it."""
@@ -420,11 +475,14 @@ class Connection:
         except SpeechError as error:
             ending = self._refusal(error)
         except Exception as defect:
-            # Ours or the session's: it ends this connection, and must not end the others with it.
-            self._report(defect)
-            unexpected = _problem(UnexpectedError(), fatal=True)
-            ending = _Ending(self._codec.close_code(unexpected.code), unexpected)
+            ending = self._defect(defect)
         self._end(ending)
+
+    def _defect(self, defect: Exception) -> _Ending:
+        """The end for an error of ours or the session's: it ends this connection, and must not end others with it."""
+        self._report(defect)
+        unexpected = _problem(UnexpectedError(), fatal=True)
+        return _Ending(self._codec.close_code(unexpected.code), unexpected)
 
     def _is_leave(self, closed: ConnectionClosed) -> bool:
         """Whether that is how clients end a session, in protocols which know no other end."""

@@ -47,6 +47,7 @@ class FakeSession:
         self.config = config
         self.pcm = b""
         self.calls: list[str] = []
+        self.marks: list[int] = []  # bytes heard before each `finalize` and acknowledgement
         self.room = asyncio.Event()
         self.room.set()
         self.gone = asyncio.Event()
@@ -88,7 +89,17 @@ class FakeSession:
         self.pcm += pcm
         self._change()
 
+    def has_room(self, size: int) -> bool:
+        return self.room.is_set()
+
+    def audio_at_once(self, pcm: bytes) -> None:
+        assert self.room.is_set()
+        self._call("audio")
+        self.pcm += pcm
+        self._change()
+
     async def finalize(self) -> None:
+        self.marks.append(len(self.pcm))
         self._call("finalize")
 
     async def stop(self) -> None:
@@ -96,6 +107,7 @@ class FakeSession:
         self.say(Done(position=len(self.pcm) // 2, seq=0))
 
     def acknowledge(self, seq: int) -> None:
+        self.marks.append(len(self.pcm))
         self._call(f"acknowledge {seq}")
 
     def confirmed(self) -> None:
