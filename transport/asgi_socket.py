@@ -123,6 +123,15 @@ class AsgiSocket:
             raise ChunkTooLarge(f"a message of {size} bytes: allowed are {self._max_message_bytes}")
         return (data or b"") if text is None else str(text)
 
+    @property
+    def is_clear(self) -> bool:
+        """The server may always take its time."""
+        return False
+
+    def send_at_once(self, message: str) -> None:
+        """Not to be called: it is never clear."""
+        raise RuntimeError("an ASGI server is sent messages by `send` only: it may take its time over each")
+
     async def send(self, message: str) -> None:
         """See `Socket.send`."""
         size = len(message)

@@ -24,6 +24,7 @@ from actors.speech.errors import (
 )
 from actors.speech.injection import Faults, Opportunity
 from actors.speech.messages import (
+    Ack,
     Acknowledge,
     Done,
     Finalize,
@@ -69,6 +70,10 @@ class Socket(Protocol):
         """Bytes that wait to be sent."""
 
     @property
+    def is_clear(self) -> bool:
+        """Whether a message can be sent by `send_at_once` now."""
+
+    @property
     def has_more(self) -> bool:
         """Whether the next message is here already, and binary: `recv` will give it at once."""
 
@@ -84,6 +89,9 @@ class Socket(Protocol):
 
     async def send(self, message: str) -> None:
         """Send a text message; waits while the client reads nothing."""
+
+    def send_at_once(self, message: str) -> None:
+        """As `send`, while it is clear: it does not wait."""
 
     async def hang_up(self, code: int) -> None:
         """Close, and wait until the client has closed too."""
@@ -130,6 +138,12 @@ class SessionLink(Protocol):
 
     async def next_event(self) -> SessionEvent:
         """What to tell the client next; waits for it. The last one is `Done` or a fatal `Problem`."""
+
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        """Let `say` have an interim or an ack where it arises, if nothing waits for `next_event`.
+
+        True from it: it was said; else it waits. It must be quick, and never raise.
+        """
 
 
 class Sessions(Protocol):
@@ -215,6 +229,7 @@ class Connection:
         self._held_up = False  # the session takes no audio just now, so the client may well be silent
         self._listening = False  # the reading task waits for a message, and has nothing else in hand
         self._ahead: list[Step] | None = None  # what is to be done about that message, if it was looked at already
+        self._idle = False  # the writing task waits for an event, and has nothing else in hand
         self._stopped = False  # the client has said it will be silent
         self._unconfirmed = False  # the client has resumed, and it is not known yet whether it knows
         self._draining = False
@@ -432,11 +447,14 @@ class Connection:
     async def _write(self) -> _Ending:
         link, codec = self._link, self._codec
         assert link is not None
+        link.offer(self._say)
         while True:
-            event = await link.next_event()
+            self._idle = True
+            try:
+                event = await link.next_event()
+            finally:
+                self._idle = False
             match event:
-                case Transcript(is_final=False):
-                    await self._send(event)
                 case Ready():
                     await self._send(Opened(event, self._audio_format, self._limits))
                 case Problem():
@@ -453,6 +471,18 @@ class Connection:
                     if not codec.resumable and isinstance(event, Transcript | Gap) and event.seq:
                         link.acknowledge(event.seq)
             self._news.notify()
+
+    def _say(self, event: Transcript | Ack) -> bool:
+        """Tell an interim or an ack where it arises, without waking the writing task; False: that has to."""
+        if not self._idle or self._ending is not None or not self._socket.is_clear:
+            return False
+        try:
+            for text in self._codec.encode(event):
+                self._socket.send_at_once(text)
+            self._news.notify()
+        except Exception as defect:  # as in `_until_end`: it is not the session's
+            self._end(self._defect(defect))
+        return True
 
     async def _remind(self, seconds: float) -> NoReturn:
         while True:

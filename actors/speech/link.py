@@ -11,6 +11,7 @@ from actors.errors import ActorGone
 from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.client import Client
 from actors.speech.messages import (
+    Ack,
     Acknowledge,
     Audio,
     Drain,
@@ -19,6 +20,7 @@ from actors.speech.messages import (
     SessionEvent,
     SessionMessage,
     Stop,
+    Transcript,
 )
 from actors.speech.pace import Pace
 from actors.speech.record import SessionRecord
@@ -99,6 +101,13 @@ class Link:
     def next_event(self) -> Coroutine[Any, Any, SessionEvent]:
         """What to tell the client next; the last is `Done` or a fatal `Problem`."""
         return self._client.outbox.next_event()
+
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        """Let `say` have an interim or an ack where it arises, if nothing waits for `next_event`.
+
+        True from it: it was said; else it waits. It must be quick, and never raise.
+        """
+        self._client.outbox.offer = say
 
     def drain(self, seconds: float) -> None:
         """The server goes away by then: the words for what was heard follow, then a fatal `GoingAway`."""

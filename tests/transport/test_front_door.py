@@ -55,11 +55,19 @@ class FakeSession:
         self.draining = asyncio.Event()
         self.changed = asyncio.Event()
         self.outbox: asyncio.Queue[SessionEvent] = asyncio.Queue()
+        self.at_once: Callable[[Transcript | Ack], bool] | None = None
         self.say(Ready(session_id=session_id, config=config))
 
     def say(self, *events: SessionEvent) -> None:
         for event in events:
-            self.outbox.put_nowait(event)
+            if not self._say_at_once(event):
+                self.outbox.put_nowait(event)
+
+    def _say_at_once(self, event: SessionEvent) -> bool:
+        if self.at_once is None or not self.outbox.empty():
+            return False
+        is_fleeting = isinstance(event, Ack) or (isinstance(event, Transcript) and not event.is_final)
+        return is_fleeting and self.at_once(event)
 
     async def heard(self, samples: int) -> bytes:
         await self._until(lambda: len(self.pcm) >= 2 * samples)
@@ -127,6 +135,9 @@ class FakeSession:
 
     async def next_event(self) -> SessionEvent:
         return await self.outbox.get()
+
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        self.at_once = say
 
 
 class FakeSessions:
