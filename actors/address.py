@@ -80,6 +80,11 @@ class Ref(Generic[M_contra]):
         return len(self._inbox)
 
     @property
+    def must_wait(self) -> bool:
+        """Whether `send` would wait for room now."""
+        return self._inbox.must_wait
+
+    @property
     def dropped(self) -> int:
         """How many messages `Overflow.DROP_OLDEST` has cost so far."""
         return self._inbox.dropped

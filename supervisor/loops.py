@@ -40,6 +40,16 @@ def waiters() -> Callable[[], Waiter]:
         return _TrioWaiter
 
 
+def clock() -> Callable[[], float]:
+    """The time of the running loop in seconds: `anyio.current_time`, but for its callbacks as well as for its tasks."""
+    try:
+        return asyncio.get_running_loop().time
+    except RuntimeError:
+        import trio
+
+        return trio.current_time
+
+
 class Life(Protocol):
     """The whole of a task."""
 

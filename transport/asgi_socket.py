@@ -35,6 +35,7 @@ class AsgiSocket:
 
     Attributes:
         explain: never called: a server that ends a connection by itself asks nobody.
+        take: never called: nothing arrives but by `recv`.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, max_message_bytes: int) -> None:
@@ -49,6 +50,7 @@ class AsgiSocket:
         self._end: ConnectionClosed | None = None
         self._left_in_order = False
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
+        self.take: Callable[[Sequence[bytes]], int] | None = None
         self.heard_at = self._clock()
 
     @property
@@ -120,6 +122,15 @@ class AsgiSocket:
         if size > self._max_message_bytes:
             raise ChunkTooLarge(f"a message of {size} bytes: allowed are {self._max_message_bytes}")
         return (data or b"") if text is None else str(text)
+
+    @property
+    def is_clear(self) -> bool:
+        """The server may always take its time."""
+        return False
+
+    def send_at_once(self, message: str) -> None:
+        """Not to be called: it is never clear."""
+        raise RuntimeError("an ASGI server is sent messages by `send` only: it may take its time over each")
 
     async def send(self, message: str) -> None:
         """See `Socket.send`."""

@@ -24,6 +24,7 @@ from actors.speech.errors import (
 )
 from actors.speech.injection import Faults, Opportunity
 from actors.speech.messages import (
+    Ack,
     Acknowledge,
     Done,
     Finalize,
@@ -45,6 +46,7 @@ from transport.wire.port import AnswerDue, Await, Codec, Failed, Limits, Opened,
 
 _T = TypeVar("_T")
 _MUCH = 64 * 1024  # bytes of audio that need not wait for more, though it is here
+_WIDEST = 2  # bytes that the session takes for one of the client's, at most: G.711 has a sample in each
 _NORMAL = 1000  # close code: everything was delivered
 _IN_ORDER = (1000, 1001, 1005)  # … with which clients leave: done, going away, and none at all
 
@@ -54,15 +56,22 @@ class Socket(Protocol):
 
     Attributes:
         explain: called when the socket ends by itself for an error; the texts it returns are sent ahead of the close.
+        take: called where messages of audio arrive, if none waits for `recv`; returns how many of them it has taken.
+            Only the others come from `recv`.
         heard_at: when the client last gave a sign of life, on the loop's clock.
     """
 
     explain: Callable[[SpeechError], Sequence[str]] | None
+    take: Callable[[Sequence[bytes]], int] | None
     heard_at: float
 
     @property
     def unsent(self) -> int:
         """Bytes that wait to be sent."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether a message can be sent by `send_at_once` now."""
 
     @property
     def has_more(self) -> bool:
@@ -81,6 +90,9 @@ class Socket(Protocol):
     async def send(self, message: str) -> None:
         """Send a text message; waits while the client reads nothing."""
 
+    def send_at_once(self, message: str) -> None:
+        """As `send`, while it is clear: it does not wait."""
+
     async def hang_up(self, code: int) -> None:
         """Close, and wait until the client has closed too."""
 
@@ -96,6 +108,12 @@ class SessionLink(Protocol):
 
     async def audio(self, pcm: bytes) -> None:
         """Hand over PCM16 mono at the session's rate; waits while the session takes no more."""
+
+    def has_room(self, size: int) -> bool:
+        """Whether up to `size` bytes can be handed over by `audio_at_once` now."""
+
+    def audio_at_once(self, pcm: bytes) -> None:
+        """As `audio`, for what there is room for: it does not wait."""
 
     async def finalize(self) -> None:
         """End the utterance here."""
@@ -120,6 +138,12 @@ class SessionLink(Protocol):
 
     async def next_event(self) -> SessionEvent:
         """What to tell the client next; waits for it. The last one is `Done` or a fatal `Problem`."""
+
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        """Let `say` have an interim or an ack where it arises, if nothing waits for `next_event`.
+
+        True from it: it was said; else it waits. It must be quick, and never raise.
+        """
 
 
 class Sessions(Protocol):
@@ -203,6 +227,9 @@ class Connection:
         self._link: SessionLink | None = None
         self._audio_format = AudioFormat()
         self._held_up = False  # the session takes no audio just now, so the client may well be silent
+        self._listening = False  # the reading task waits for a message, and has nothing else in hand
+        self._ahead: list[Step] | None = None  # what is to be done about that message, if it was looked at already
+        self._idle = False  # the writing task waits for an event, and has nothing else in hand
         self._stopped = False  # the client has said it will be silent
         self._unconfirmed = False  # the client has resumed, and it is not known yet whether it knows
         self._draining = False
@@ -216,6 +243,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client until one side has enough. Raises nothing but cancellation."""
         self._socket.explain = self._explain
+        self._socket.take = self._take
         try:
             with self._scope:
                 async with anyio.create_task_group() as self._tasks:
@@ -274,10 +302,52 @@ class Connection:
                     return ending
             if heard and (len(heard) > _MUCH or not self._socket.has_more):
                 await self._hand_over(heard)
-            message = await self._socket.recv()
+            self._listening = True
+            try:
+                message = await self._socket.recv()
+            finally:
+                self._listening = False
             if self._unconfirmed:
                 self._confirm()
-            steps = self._receive(message)
+            ahead, self._ahead = self._ahead, None
+            steps = self._receive(message) if ahead is None else ahead
+
+    def _take(self, messages: Sequence[bytes]) -> int:
+        """Hand over audio where it arrives, without waking the reading task; how many messages need it no more.
+
+        Only what the session takes at once and nothing else follows from; all that is not so simple is for the task.
+        """
+        link = self._link
+        if not self._listening or link is None or self._ending is not None or self._draining or self._unconfirmed:
+            return 0
+        size = _WIDEST * sum(map(len, messages))
+        if self._faults is not None or not link.has_room(size):
+            return 0
+        if self._pace is not None and not self._pace.covers(size / self._second):
+            return 0
+        try:
+            pcm, taken = self._samples(messages)
+            if pcm:
+                link.audio_at_once(pcm)
+                if self._pace is not None:
+                    self._pace.spend(len(pcm) / self._second)
+        except Exception as defect:  # as in `_until_end`: else it would end in the event loop
+            self._end(self._defect(defect))
+            return len(messages)
+        return taken
+
+    def _samples(self, messages: Sequence[bytes]) -> tuple[bytes, int]:
+        """Those of the messages up to the first one from which more follows, and how many messages these are."""
+        heard, taken = list[bytes](), 0
+        for message in messages:
+            steps = self._intake.receive(message)
+            samples = [step.pcm for step in steps if isinstance(step, Samples)]
+            if len(samples) < len(steps):
+                self._ahead = steps
+                break
+            heard += samples
+            taken += 1
+        return b"".join(heard), taken
 
     def _receive_by_chance(self, message: str | bytes) -> list[Step]:
         """What follows from a message, if no fault befalls it."""
@@ -377,11 +447,14 @@ class Connection:
     async def _write(self) -> _Ending:
         link, codec = self._link, self._codec
         assert link is not None
+        link.offer(self._say)
         while True:
-            event = await link.next_event()
+            self._idle = True
+            try:
+                event = await link.next_event()
+            finally:
+                self._idle = False
             match event:
-                case Transcript(is_final=False):
-                    await self._send(event)
                 case Ready():
                     await self._send(Opened(event, self._audio_format, self._limits))
                 case Problem():
@@ -398,6 +471,18 @@ class Connection:
                     if not codec.resumable and isinstance(event, Transcript | Gap) and event.seq:
                         link.acknowledge(event.seq)
             self._news.notify()
+
+    def _say(self, event: Transcript | Ack) -> bool:
+        """Tell an interim or an ack where it arises, without waking the writing task; False: that has to."""
+        if not self._idle or self._ending is not None or not self._socket.is_clear:
+            return False
+        try:
+            for text in self._codec.encode(event):
+                self._socket.send_at_once(text)
+            self._news.notify()
+        except Exception as defect:  # as in `_until_end`: it is not the session's
+            self._end(self._defect(defect))
+        return True
 
     async def _remind(self, seconds: float) -> NoReturn:
         while True:
@@ -420,11 +505,14 @@ class Connection:
         except SpeechError as error:
             ending = self._refusal(error)
         except Exception as defect:
-            # Ours or the session's: it ends this connection, and must not end the others with it.
-            self._report(defect)
-            unexpected = _problem(UnexpectedError(), fatal=True)
-            ending = _Ending(self._codec.close_code(unexpected.code), unexpected)
+            ending = self._defect(defect)
         self._end(ending)
+
+    def _defect(self, defect: Exception) -> _Ending:
+        """The end for an error of ours or the session's: it ends this connection, and must not end others with it."""
+        self._report(defect)
+        unexpected = _problem(UnexpectedError(), fatal=True)
+        return _Ending(self._codec.close_code(unexpected.code), unexpected)
 
     def _is_leave(self, closed: ConnectionClosed) -> bool:
         """Whether that is how clients end a session, in protocols which know no other end."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from websockets.frames import Frame
-
 MOST = 8  # messages that wait; as many as are read ahead of a connection
 
 
@@ -25,20 +23,20 @@ class Holding:
         self.size = 0
         self._seconds = seconds
         self._received = 0
-        self._waiting: list[Frame] = []
+        self._waiting: list[bytes] = []
         self._since = 0.0
 
-    def audio(self, message: Frame, now: float) -> bool:
-        """Whether a message of audio is to wait, and does from now on; one that does not goes behind `release`."""
-        before, self._received = self._received, self._received + len(message.data)
-        if not self.size or self._received // self.size > before // self.size or len(self._waiting) >= MOST - 1:
-            return False
+    def audio(self, message: bytes, now: float) -> list[bytes]:
+        """A message of audio has come: those that wait no longer, in order, itself among them; mostly none."""
+        before, self._received = self._received, self._received + len(message)
         if not self._waiting:
             self._since = now
         self._waiting.append(message)
-        return True
+        if not self.size or self._received // self.size > before // self.size or len(self._waiting) >= MOST:
+            return self.release()
+        return []
 
-    def release(self) -> list[Frame]:
+    def release(self) -> list[bytes]:
         """All that waits: its time has come."""
         waiting, self._waiting = self._waiting, []
         return waiting

@@ -90,6 +90,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
             not; None, empty and nobody: that is not decided.
         explain: called when the library ends the connection by itself; the texts it returns are sent ahead of
             the close. Without it nothing is.
+        take: called where messages of audio arrive, if none waits for `recv`; returns how many of them it has taken.
+            Only the others come from `recv`; without it all do.
         heard_at: when the last frame of any kind arrived, on the loop's clock.
     """
 
@@ -108,6 +110,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self.session_id = ""
         self.caller: Caller | Refused = NOBODY
         self.explain: Callable[[SpeechError], Sequence[str]] | None = None
+        self.take: Callable[[Sequence[bytes]], int] | None = None
         self._respond = respond
         self._on_arrival = on_arrival
         self._on_leaving = on_leaving
@@ -160,6 +163,15 @@ class ClientSocket(SafeToAbort, ServerConnection):
         """Whether the next message is here already, and binary: `recv` will give it at once."""
         frames = self.recv_messages.frames.queue
         return bool(frames) and frames[0].fin and frames[0].opcode is Opcode.BINARY
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether a message can be sent by `send_at_once` now: it is open, and its write buffer is not full."""
+        return self.protocol.state is OPEN and not self.paused and not self.transport.is_closing()
+
+    def send_at_once(self, message: str) -> None:
+        """As `send`, while it is clear: it does not wait."""
+        self.transport.write(text_message(message.encode()))
 
     async def send(self, message: str) -> None:  # type: ignore[override]
         """As the library's own, without what that does for messages in pieces: a third of what it takes.
@@ -251,7 +263,8 @@ class ClientSocket(SafeToAbort, ServerConnection):
         """The client's next frame."""
         self.heard_at = self.loop.time()
         if isinstance(event, Frame) and event.opcode is Opcode.BINARY and event.fin:
-            self._audio(event)
+            assert isinstance(event.data, bytes)
+            self._hand_on(self._hold(event.data))
         else:
             self._release()
             super().process_event(event)
@@ -269,19 +282,26 @@ class ClientSocket(SafeToAbort, ServerConnection):
     def _read_audio(self, data: bytes) -> bytes:
         """Take the messages of audio that it begins with; what is left, for the library to read."""
         self.heard_at = self.loop.time()
-        begin, most = 0, self.protocol.max_size or 0
+        begin, most, due = 0, self.protocol.max_size or 0, list[bytes]()
         while (message := audio_message(data, begin, most)) is not None:
             audio, begin = message
-            self._audio(Frame(Opcode.BINARY, audio))
+            due += self._hold(audio)
+        self._hand_on(due)
         return data[begin:] if begin else data
 
-    def _audio(self, message: Frame) -> None:
-        if self._holding.audio(message, self.heard_at):
-            if self._hold_timer is None:
-                self._hold_timer = self.loop.call_later(_HOLD_SECONDS, self._look_at_held)
-        else:
-            self._release()
-            self.recv_messages.put(message)
+    def _hold(self, audio: bytes) -> list[bytes]:
+        """What waits no longer, now that this message is here too."""
+        due = self._holding.audio(audio, self.heard_at)
+        if not due and self._hold_timer is None:
+            self._hold_timer = self.loop.call_later(_HOLD_SECONDS, self._look_at_held)
+        return due
+
+    def _hand_on(self, messages: list[bytes]) -> None:
+        taken = 0
+        if messages and self.take is not None and not self.recv_messages.frames.queue:
+            taken = self.take(messages)
+        for audio in messages[taken:]:
+            self.recv_messages.put(Frame(Opcode.BINARY, audio))
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -304,8 +324,7 @@ class ClientSocket(SafeToAbort, ServerConnection):
         self._on_leaving(self)
 
     def _release(self) -> None:
-        for message in self._holding.release():
-            self.recv_messages.put(message)
+        self._hand_on(self._holding.release())
 
     def _look_at_held(self) -> None:
         left = self._holding.left(self.loop.time())

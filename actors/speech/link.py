@@ -6,13 +6,12 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import anyio
-
 from actors.address import Ref
 from actors.errors import ActorGone
 from actors.speech.audio_log import SAMPLE_BYTES
 from actors.speech.client import Client
 from actors.speech.messages import (
+    Ack,
     Acknowledge,
     Audio,
     Drain,
@@ -21,9 +20,11 @@ from actors.speech.messages import (
     SessionEvent,
     SessionMessage,
     Stop,
+    Transcript,
 )
 from actors.speech.pace import Pace
 from actors.speech.record import SessionRecord
+from supervisor.loops import clock
 
 
 class Link:
@@ -55,6 +56,7 @@ class Link:
         self.disconnected = on_disconnected
         self.delivered = on_delivered
         self._client = client
+        self._now = clock()
         self._pace = Pace()
         self._untimed = 0  # samples the pace does not know of yet
         self._beat = record.config.sample_rate // 2  # … and after how many it is told: not the clock for each frame
@@ -70,6 +72,19 @@ class Link:
         """
         for start in range(0, len(pcm), self._piece):
             await self._audio(pcm[start : start + self._piece])
+
+    def has_room(self, size: int) -> bool:
+        """Whether up to `size` bytes can be handed over by `audio_at_once` now."""
+        return size <= self._piece and not self.ref.must_wait and self._has_room(size // SAMPLE_BYTES)
+
+    def audio_at_once(self, pcm: bytes) -> None:
+        """As `audio`, for what there is room for: it does not wait. A callback of the loop may call it too."""
+        if not self._client.deposed:
+            self._keep_time(len(pcm) // SAMPLE_BYTES)
+            try:
+                self.ref.tell(self._message(pcm))
+            except ActorGone:
+                return  # as in `_send`
 
     async def finalize(self) -> None:
         """End the utterance here."""
@@ -87,22 +102,36 @@ class Link:
         """What to tell the client next; the last is `Done` or a fatal `Problem`."""
         return self._client.outbox.next_event()
 
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        """Let `say` have an interim or an ack where it arises, if nothing waits for `next_event`.
+
+        True from it: it was said; else it waits. It must be quick, and never raise.
+        """
+        self._client.outbox.offer = say
+
     def drain(self, seconds: float) -> None:
         """The server goes away by then: the words for what was heard follow, then a fatal `GoingAway`."""
         self._tell(Drain(seconds))
 
     async def _audio(self, pcm: bytes) -> None:
         samples = len(pcm) // SAMPLE_BYTES
-        self._untimed += samples
-        if self._untimed >= self._beat:
-            self._pace.sent(self._untimed / self.record.config.sample_rate, anyio.current_time())
-            self._untimed = 0
+        self._keep_time(samples)
         if self._pace.ahead and not self._has_room(samples):
             await self._room(samples)
-            self._pace.waited(anyio.current_time())
-        start, self._sent = self._sent, self._sent + samples
+            self._pace.waited(self._now())
+        await self._send(self._message(pcm))
+
+    def _keep_time(self, samples: int) -> None:
+        self._untimed += samples
+        if self._untimed >= self._beat:
+            self._pace.sent(self._untimed / self.record.config.sample_rate, self._now())
+            self._untimed = 0
+
+    def _message(self, pcm: bytes) -> Audio:
+        start, samples = self._sent, len(pcm) // SAMPLE_BYTES
+        self._sent += samples
         self._reach += samples
-        await self._send(Audio(pcm, start))
+        return Audio(pcm, start)
 
     async def _room(self, samples: int) -> None:
         log = self.record.intake

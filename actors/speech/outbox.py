@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from actors.speech.errors import SlowConsumer
 from actors.speech.messages import Ack, Done, Problem, SessionEvent, Transcript
@@ -18,10 +18,15 @@ class Outbox:
 
     An interim gives way to the next transcript, an ack to the next ack, whatever lies between them. Beyond `capacity`
     unread events and words the client is given up as too slow: its last event is that problem.
+
+    Attributes:
+        offer: has an interim or an ack before it waits here, if nothing else does; True from it: the client was told,
+            and it need not wait. Called where the event arises, so it must be quick, and never raise.
     """
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self.over = False  # the last event (`Done` or a fatal `Problem`) was put
+        self.offer: Callable[[Transcript | Ack], bool] | None = None
         self._capacity = capacity
         self._events: OrderedDict[str | int, SessionEvent] = OrderedDict()
         self._number = 0  # events there were, each of which is its own kind but for interims and acks
@@ -34,9 +39,9 @@ class Outbox:
             return
         match event:
             case Transcript(is_final=False):
-                self._replace(_INTERIM, event)
+                self._offer_or_replace(_INTERIM, event)
             case Ack():
-                self._replace(_ACK, event)
+                self._offer_or_replace(_ACK, event)
             case Transcript():
                 self._drop(_INTERIM)
                 self._keep(event)
@@ -59,9 +64,10 @@ class Outbox:
         self._size -= _size(event)
         return event
 
-    def _replace(self, kind: str, event: SessionEvent) -> None:
-        self._drop(kind)
-        self._add(kind, event)
+    def _offer_or_replace(self, kind: str, event: Transcript | Ack) -> None:
+        if self.offer is None or self._events or not self.offer(event):
+            self._drop(kind)
+            self._add(kind, event)
 
     def _drop(self, kind: str) -> None:
         if (event := self._events.pop(kind, None)) is not None:

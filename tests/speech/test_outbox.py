@@ -40,6 +40,36 @@ async def test_an_unread_interim_gives_way_to_the_next_transcript() -> None:
     assert await unread(outbox) == [final(1), interim("c d")]
 
 
+async def test_interims_and_acks_are_offered_while_nothing_waits_and_what_is_declined_waits() -> None:
+    outbox = Outbox()
+    offered: list[SessionEvent] = []
+    accepts = True
+
+    def say(event: SessionEvent) -> bool:
+        offered.append(event)
+        return accepts
+
+    outbox.offer = say
+    for event in (interim("a"), ack(1), interim("a b")):
+        outbox.put(event)
+    accepts = False
+    for event in (interim("b"), ack(2), final(1), interim("c"), ack(3)):
+        outbox.put(event)
+    assert offered == [interim("a"), ack(1), interim("a b"), interim("b")]
+    assert await unread(outbox) == [final(1), interim("c"), ack(3)]
+
+
+async def test_a_final_is_never_offered_and_nothing_is_any_more_behind_the_last_event() -> None:
+    outbox = Outbox()
+    offered: list[SessionEvent] = []
+    outbox.offer = lambda event: not offered.append(event)
+    outbox.put(final(1))
+    outbox.put(Status(state="delayed"))
+    assert await unread(outbox) == [final(1), Status(state="delayed")]
+    outbox.put(interim("late"))
+    assert offered == []
+
+
 async def test_an_unread_ack_gives_way_to_the_next_ack() -> None:
     outbox = Outbox()
     for event in (ack(1), ack(2), final(1), ack(3)):

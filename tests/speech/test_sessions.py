@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 import anyio
 import anyio.lowlevel
@@ -72,7 +74,10 @@ async def running(
 
 async def talk(session: Link, pcm: bytes, pace: float = 0.1) -> None:
     for start in range(0, len(pcm), FRAME):
-        await session.audio(pcm[start : start + FRAME])
+        if session.has_room(FRAME):
+            session.audio_at_once(pcm[start : start + FRAME])
+        else:
+            await session.audio(pcm[start : start + FRAME])
         await anyio.sleep(pace)
     await session.stop()
 
@@ -244,6 +249,34 @@ async def test_what_is_sent_after_stop_does_not_wait_for_room_it_will_not_use() 
                 await anyio.lowlevel.checkpoint()
         assert session.record.log.end == len(speech(1, 3)) // 2
         session.disconnected()
+
+
+async def test_at_once_there_is_room_for_what_the_mailbox_and_the_log_hold_and_no_more() -> None:
+    second = bytes(2 * RATE)
+    async with running(FakeBackend(fail=down_until(1000.0))) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        assert not session.has_room(2 * len(second))  # that would be more than a piece
+        for _ in range(3):
+            while session.has_room(len(second)):
+                session.audio_at_once(second)
+            await anyio.sleep(1.0)
+        log = session.record.log
+        assert (log.start, log.end) == (0, 60 * RATE)
+        assert not session.has_room(len(second))
+        session.disconnected()
+
+
+@pytest.mark.parametrize("anyio_backend", [virtual_backend("asyncio")])
+async def test_audio_may_come_from_a_callback_outside_of_all_tasks() -> None:
+    pcm, outside = speech(1, 20), Context()  # in which nobody has said what kind of loop this is
+    async with running(FakeBackend()) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        for start in range(0, len(pcm), FRAME):
+            asyncio.get_running_loop().call_soon(session.audio_at_once, pcm[start : start + FRAME], context=outside)
+            await anyio.sleep(0.1)
+        await session.stop()
+        events = await told(session)
+    assert words(events) == " ".join(map(str, range(1, 21)))
 
 
 async def test_a_slow_backend_does_not_stop_live_speech_and_what_overtakes_its_stream_is_a_gap() -> None:

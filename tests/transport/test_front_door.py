@@ -47,6 +47,7 @@ class FakeSession:
         self.config = config
         self.pcm = b""
         self.calls: list[str] = []
+        self.marks: list[int] = []  # bytes heard before each `finalize` and acknowledgement
         self.room = asyncio.Event()
         self.room.set()
         self.gone = asyncio.Event()
@@ -54,11 +55,19 @@ class FakeSession:
         self.draining = asyncio.Event()
         self.changed = asyncio.Event()
         self.outbox: asyncio.Queue[SessionEvent] = asyncio.Queue()
+        self.at_once: Callable[[Transcript | Ack], bool] | None = None
         self.say(Ready(session_id=session_id, config=config))
 
     def say(self, *events: SessionEvent) -> None:
         for event in events:
-            self.outbox.put_nowait(event)
+            if not self._say_at_once(event):
+                self.outbox.put_nowait(event)
+
+    def _say_at_once(self, event: SessionEvent) -> bool:
+        if self.at_once is None or not self.outbox.empty():
+            return False
+        is_fleeting = isinstance(event, Ack) or (isinstance(event, Transcript) and not event.is_final)
+        return is_fleeting and self.at_once(event)
 
     async def heard(self, samples: int) -> bytes:
         await self._until(lambda: len(self.pcm) >= 2 * samples)
@@ -88,7 +97,17 @@ class FakeSession:
         self.pcm += pcm
         self._change()
 
+    def has_room(self, size: int) -> bool:
+        return self.room.is_set()
+
+    def audio_at_once(self, pcm: bytes) -> None:
+        assert self.room.is_set()
+        self._call("audio")
+        self.pcm += pcm
+        self._change()
+
     async def finalize(self) -> None:
+        self.marks.append(len(self.pcm))
         self._call("finalize")
 
     async def stop(self) -> None:
@@ -96,6 +115,7 @@ class FakeSession:
         self.say(Done(position=len(self.pcm) // 2, seq=0))
 
     def acknowledge(self, seq: int) -> None:
+        self.marks.append(len(self.pcm))
         self._call(f"acknowledge {seq}")
 
     def confirmed(self) -> None:
@@ -115,6 +135,9 @@ class FakeSession:
 
     async def next_event(self) -> SessionEvent:
         return await self.outbox.get()
+
+    def offer(self, say: Callable[[Transcript | Ack], bool]) -> None:
+        self.at_once = say
 
 
 class FakeSessions:

@@ -62,6 +62,10 @@ class Pace:
         self._accounts = tuple(accounts)
         self._clock = clock
 
+    def covers(self, seconds: float) -> bool:
+        """Whether so much audio may come without a wait, as far as is known without a look at the clock."""
+        return all(account.audio is None or account.audio.left >= seconds for account in self._accounts)
+
     def spend(self, seconds: float) -> float:
         """So much audio has come; the seconds to wait before more is read. Mostly no more than a subtraction."""
         wait = 0.0
