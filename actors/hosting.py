@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -58,14 +59,17 @@ def actor_child(
         raise ValueError("give the mailbox to the Ref, or no Ref: an address has its mailbox already")
     address = ref if ref is not None else Ref[M](id, mailbox, dead_letters=dead_letters)
 
-    async def start(*, task_status: Incarnation) -> None:
-        await _Life(factory(), address, task_status, restart).run()
+    def start(*, task_status: Incarnation) -> Coroutine[Any, Any, None]:
+        return _Life(factory(), address, task_status, restart).run()
 
     return Child(id, start, restart=restart, shutdown=shutdown, significant=significant)
 
 
 class _Life(Generic[M]):
-    """Runs one object from start to end. Errors in it are recorded, and raised once all of it is over."""
+    """Runs one object from start to end. Errors in it are recorded, and raised once all of it is over.
+
+    Each message wakes the whole chain of coroutines from the task's first to the one that sleeps, so there are few.
+    """
 
     __slots__ = (
         "_actor",
@@ -100,7 +104,12 @@ class _Life(Generic[M]):
     async def run(self) -> None:
         """Live. Returns at a normal end, raises what ended it otherwise."""
         try:
-            await self._work_and_clean_up()
+            try:
+                await self._work()
+            except BaseException as error:
+                await self._clean_up(error)
+                raise
+            await self._clean_up(None)
         except BaseException as error:
             self._over(error)
             raise
@@ -140,20 +149,13 @@ class _Life(Generic[M]):
         self._asked_to_stop = True
         self.stop()
 
-    async def _work_and_clean_up(self) -> None:
-        try:
-            await self._work()
-        except BaseException as error:
-            await self._clean_up(error)
-            raise
-        await self._clean_up(None)
-
     async def _work(self) -> None:
         """Run the handlers and the spawned tasks, until the former end or one of all fails."""
         served = False
         try:
             async with anyio.create_task_group() as self._tasks:
-                await self._record(self._serve)
+                with self._recorded():
+                    await self._serve()
                 served = True
                 self._tasks.cancel_scope.cancel()
         except BaseExceptionGroup:
@@ -174,9 +176,14 @@ class _Life(Generic[M]):
             raise CancelledFromOutside(f"a task that {self._ref!r} had spawned was cancelled")
 
     async def _record(self, function: Callable[..., Awaitable[object]], *args: object) -> None:
-        """Run a part of this life; if it fails, the whole life has."""
-        try:
+        with self._recorded():
             await function(*args)
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """A part of this life; if it fails, the whole life has."""
+        try:
+            yield
         except GeneratorExit:
             raise
         except anyio.get_cancelled_exc_class() as error:
@@ -205,7 +212,12 @@ class _Life(Generic[M]):
         handle, inbox, turn = self._actor._handle, self._ref._inbox, MESSAGES_PER_TURN
         while not self._ending:
             if not inbox.control and not inbox.data:
-                await inbox.arrival(new_waiter())
+                waiter = inbox.arrival = new_waiter()
+                try:
+                    await waiter
+                except BaseException:
+                    inbox.left(waiter)
+                    raise
                 turn = MESSAGES_PER_TURN
                 continue
             if turn == 0:

@@ -20,6 +20,7 @@ class Inbox:
     operations.
 
     Attributes:
+        arrival: what the task that takes sleeps on while there is nothing, until something is put or someone nudges.
         control: messages that overtake data.
         data: all others.
         dropped: messages lost to `Overflow.DROP_OLDEST` so far.
@@ -27,7 +28,6 @@ class Inbox:
     """
 
     __slots__ = (
-        "_arrival",
         "_door",
         "_mailbox",
         "_name",
@@ -35,6 +35,7 @@ class Inbox:
         "_reason",
         "_room",
         "_senders",
+        "arrival",
         "control",
         "data",
         "dead_letters",
@@ -55,7 +56,7 @@ class Inbox:
         # when postponed messages came back into a lane that was filled meanwhile.
         self._room = mailbox.capacity
         self._senders: deque[_Turn] = deque()
-        self._arrival: Waiter | None = None
+        self.arrival: Waiter | None = None
         self._postponed: list[object] | None = None
 
     def __len__(self) -> int:
@@ -78,7 +79,7 @@ class Inbox:
         else:
             raise self._full()
         self.data.append(message)
-        if self._arrival is not None:
+        if self.arrival is not None:
             self.nudge()
 
     def put_control(self, message: object) -> None:
@@ -176,18 +177,14 @@ class Inbox:
         if self.dead_letters is not None:
             self.dead_letters.bury(DeadLetter(self._name, message, reason))
 
-    async def arrival(self, waiter: Waiter) -> None:
-        """Sleep on a fresh `waiter` until something is put, or someone nudges."""
-        self._arrival = waiter
-        try:
-            await waiter
-        finally:
-            if self._arrival is waiter:  # cancelled: nobody may nudge a sleeper that left
-                self._arrival = None
+    def left(self, waiter: Waiter) -> None:
+        """The task that slept on this was cancelled: nobody may nudge it."""
+        if self.arrival is waiter:
+            self.arrival = None
 
     def nudge(self) -> None:
-        """Wake the task in `arrival`, if there is one."""
-        waiter, self._arrival = self._arrival, None
+        """Wake the task that sleeps, if it does."""
+        waiter, self.arrival = self.arrival, None
         if waiter is not None and not waiter.done():  # done: its task is being cancelled
             waiter.set_result(None)
 

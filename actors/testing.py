@@ -106,7 +106,12 @@ class Probe(Generic[M]):
         inbox = self.ref._inbox
         with anyio.move_on_after(within):
             while not len(inbox):
-                await inbox.arrival(waiters()())
+                waiter = inbox.arrival = waiters()()
+                try:
+                    await waiter
+                except BaseException:
+                    inbox.left(waiter)
+                    raise
         if not len(inbox):
             raise AssertionError(f"{self.ref.name} expected {what}, and nothing came within {within:g} s")
         return inbox.take()
