@@ -22,7 +22,7 @@ LAG_SECONDS = 1.0  # a backend that is further behind what it was sent has not h
 TURN_SECONDS = 1.0
 TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so much has heard all
 # A word is shown once what follows it has been heard as well, in which models differ. One that has heard no more than
-# the last sound may have a word in mind that it has not shown.
+# the last sound, though it was sent more, may have a word in mind that it has not shown.
 SHOWN_SECONDS = 0.5
 SOUND_SECONDS = 0.03  # at the end of what was sent: if that is audible, silence put behind it cuts a sound
 
@@ -128,7 +128,7 @@ class Hearing:
     @property
     def heard_all(self) -> bool:
         """Whether the backend must have shown every word, or has at least listened if it says no more."""
-        shown = self._sound_end + int(SHOWN_SECONDS * self._rate)
+        shown = min(self._sound_end + int(SHOWN_SECONDS * self._rate), self._clock.length)
         return self.heard_nearly_all and (not self._processed or self._processed >= shown)
 
     @property

@@ -122,7 +122,8 @@ class PureActor(SessionActor):
         if message is None:
             self._begin(time)
         else:
-            self._apply(message, time)
+            self._now = lambda: time
+            self.receive(message)
 
     def _do(self, command: Command) -> None:
         if self._left is not None:

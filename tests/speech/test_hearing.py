@@ -394,9 +394,11 @@ def test_a_backend_has_not_heard_all_while_a_word_may_be_left_that_it_has_not_sh
     assert scene.hearing.heard_all
 
 
-def test_one_that_was_stopped_in_a_sound_is_never_known_to_have_heard_all() -> None:
+def test_one_that_was_sent_nothing_behind_the_last_sound_has_heard_all_with_it() -> None:
     scene = Scene()
     scene.audio(1.0)
     scene.hearing.finished(early=False)
-    scene.interim("one", processed=1000)
+    scene.interim("one", processed=950)
     assert (scene.hearing.heard_nearly_all, scene.hearing.heard_all) == (True, False)
+    scene.interim("one", processed=1000)
+    assert scene.hearing.heard_all

@@ -52,4 +52,6 @@ HANDLERS = [peer for peer in PEERS if peer.key in ("fastapi", "node")]
 def test_a_handler_gets_over_a_killed_backend_and_says_so(peer: Peer) -> None:
     came = asyncio.run(play(peer, KILLED, sessions=1, words=12, patience=10.0))
 
-    assert (came.told, came.outcome.recovered, came.outcome.doubled) == ({"error UNAVAILABLE": 1}, 1, 0)
+    assert (came.outcome.recovered, came.outcome.doubled) == (1, 0)
+    # grpc.aio hides the status behind one of its own if it is a write that fails first (grpc/grpc#36066).
+    assert came.told in ({"error UNAVAILABLE": 1}, {"error INTERNAL": 1})
