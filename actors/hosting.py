@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -180,7 +180,7 @@ class _Life(Generic[M]):
             await function(*args)
 
     @contextmanager
-    def _recorded(self) -> Iterator[None]:
+    def _recorded(self) -> Generator[None, None, None]:
         """A part of this life; if it fails, the whole life has."""
         try:
             yield
