@@ -134,13 +134,13 @@ async def test_a_backend_that_dies_and_comes_back_is_told_to_everybody(tmp_path:
         await slack.until(len)
         await hook.until(lambda _: len(told(hook)) == 2)
         await riva.start()
-        await pagerduty.until(lambda bodies: bodies[-1]["event_action"] == "resolve")
+        # That there is no backend at all may be an alert of its own, and end at another time.
+        await pagerduty.until(lambda bodies: _ended(bodies, trigger["dedup_key"]))
         await slack.until(lambda bodies: "[resolved]" in bodies[-1]["text"])
         await hook.until(lambda _: len(told(hook)) == 4)
 
         assert (trigger["routing_key"], trigger["event_action"]) == (SECRET, "trigger")
         assert trigger["payload"]["component"] == "backend:riva-a"
-        assert trigger["dedup_key"] == pagerduty.bodies[-1]["dedup_key"]
         names = {name for name, _ in told(hook)}
         assert {status for _, status in told(hook)} == {"firing", "resolved"}
         assert "TestBackendDown" in names
@@ -161,3 +161,7 @@ async def _answers(port: int, text: str, path: str = "/metrics") -> None:
         if text in answer:
             return
         await asyncio.sleep(0.2)
+
+
+def _ended(bodies: list[dict[str, Any]], alert: str) -> bool:
+    return any((body["dedup_key"], body["event_action"]) == (alert, "resolve") for body in bodies)

@@ -275,15 +275,16 @@ async def test_a_cancelled_call_is_carried_out_and_does_not_disturb_the_next(tmp
 
 
 async def test_a_disk_that_hangs_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("transport.journal.database.PATIENCE", 0.05)
     database = database_at(tmp_path / "journal.db")
     goes_on = threading.Event()
     monkeypatch.setattr(database, "commit", lambda operations: goes_on.wait(30) and [])
     store = ThreadedStore(database)
     await store.open()
-    for _ in range(2):
-        with pytest.raises(JournalUnavailable, match=r"the sqlite store has not answered for 0.05 s"):
-            await store.commit([Sweep()])
+    with monkeypatch.context() as impatient:
+        impatient.setattr("transport.journal.database.PATIENCE", 0.05)
+        for _ in range(2):
+            with pytest.raises(JournalUnavailable, match=r"the sqlite store has not answered for 0.05 s"):
+                await store.commit([Sweep()])
     goes_on.set()
     await store.close()
 
