@@ -172,12 +172,18 @@ class FrontDoor:
         """
         self._clients.draining = False
         servers: list[Server] = []
+        listeners: list[Listener] = []
         try:
             for port, connect in ((self._settings.port, None), *self._doors.items()):
-                servers.append(self._listen(self._sockets(port), connect))
+                server = self._server(connect)
+                listeners.append(self._listener(server, self._sockets(port)))
+                server.wrap(listeners[-1])  # type: ignore[arg-type]  # it is all that is needed of an asyncio.Server
+                servers.append(server)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch)
-                self._addresses = [Address(*sock.getsockname()[:2]) for server in servers for sock in server.sockets]
+                for listener in listeners:
+                    tasks.start_soon(listener.run)
+                self._addresses = [Address(*sock.getsockname()[:2]) for each in listeners for sock in each.sockets]
                 task_status.started(self._addresses)
                 await task_status.stop_requested()
                 await self._drain(servers)
@@ -185,9 +191,9 @@ class FrontDoor:
         finally:
             await self._shut(servers)
 
-    def _listen(self, sockets: Sequence[socket.socket], connect: Connect | None) -> Server:
-        """Listen on one port. `connect`: who is asked for WebSockets there; None: who has the path."""
-        server = Server(
+    def _server(self, connect: Connect | None) -> Server:
+        """What serves those who come to one port. `connect`: who is asked for WebSockets; None: who has the path."""
+        return Server(
             self._on_client,
             process_request=partial(self._answer, connect),
             process_response=_complete,
@@ -195,7 +201,9 @@ class FrontDoor:
             open_timeout=self._patience.handshake,
             logger=library_logger(),
         )
-        listener = Listener(
+
+    def _listener(self, server: Server, sockets: Sequence[socket.socket]) -> Listener:
+        return Listener(
             sockets,
             partial(self._connected, server),
             held=lambda: len(self._clients) + len(self._crowd),
@@ -203,8 +211,6 @@ class FrontDoor:
             turns=self._turns,
             on_exhausted=lambda: self._errors.report(ResourcesExhausted("no file descriptor is left")),
         )
-        server.wrap(listener)  # type: ignore[arg-type]  # it is all that is needed of an asyncio.Server
-        return server
 
     def _connected(self, server: Server) -> ClientSocket:
         """A connection's protocol."""

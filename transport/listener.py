@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
+import anyio
+
 from transport.expected import ExpectedError
 
 # Connections that may wait to be accepted. A thousand clients that come back at once overrun the usual hundred, and the
@@ -70,7 +72,7 @@ _OWN = Turn(0.0, 1)
 
 
 class Listener:
-    """Accepts connections; what websockets' server takes for an `asyncio.Server`.
+    """Accepts connections while `run` does; what websockets' server takes for an `asyncio.Server`.
 
     Args:
         sockets: bound, and closed in the end.
@@ -98,27 +100,36 @@ class Listener:
         self._turns = turns
         self._on_exhausted = on_exhausted
         self._loop = asyncio.get_running_loop()
+        self._scope = anyio.CancelScope()
         self._beginning: set[asyncio.Task[None]] = set()
         for each in self.sockets:
             each.setblocking(False)
             each.listen(BACKLOG)
-        self._work = [asyncio.create_task(self._accept(each)) for each in self.sockets]
-        if turns is not None:
-            self._work.append(asyncio.create_task(self._stay(turns)))
+
+    async def run(self) -> None:
+        """Accept connections until it is closed.
+
+        Raises:
+            OSError: this is no longer possible.
+        """
+        with self._scope:
+            async with anyio.create_task_group() as tasks:
+                for each in self.sockets:
+                    tasks.start_soon(self._accept, each)
+                if self._turns is not None:
+                    tasks.start_soon(self._stay, self._turns)
 
     def is_serving(self) -> bool:
-        """Whether it accepts connections."""
-        return bool(self._work)
+        """Whether it is not closed."""
+        return not self._scope.cancel_called
 
     def close(self) -> None:
         """Accept no more. Those that have been accepted go on."""
-        if not self._work:
+        if not self.is_serving():
             return
+        self._scope.cancel()
         if self._turns is not None:
             self._turns.absent()
-        for task in self._work:
-            task.cancel()
-        self._work.clear()
         for each in self.sockets:
             self._loop.remove_reader(each)
             each.close()
@@ -142,7 +153,7 @@ class Listener:
             await asyncio.sleep(PRESENT_SECONDS)
 
     async def _accept(self, listening: socket.socket) -> None:
-        while True:
+        while self.is_serving():
             await self._somebody_waits(listening)
             turn = _OWN if self._turns is None else self._turns.take(self._all)
             if turn.leave:
@@ -153,8 +164,8 @@ class Listener:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 continue  # somebody else has taken it, or it is gone
             except OSError as error:
-                if error.errno == errno.EINVAL:
-                    return  # who shares it has shut it down: the whole server ends
+                if error.errno == errno.EINVAL or not self.is_serving():
+                    return  # who shares it has shut it down, since the whole server ends; or it is closed
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._on_exhausted()

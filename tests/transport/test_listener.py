@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from transport import listener
@@ -56,11 +57,11 @@ async def listening(
     *sockets: socket.socket, name: bytes = b"a", turns: Fixed | None = None, held: int = 0
 ) -> AsyncIterator[Listener]:
     one = Listener(sockets, lambda: Greeter(name), held=lambda: held, turns=turns)
-    try:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one.run)
         yield one
-    finally:
         one.close()
-        await one.wait_closed()
+    await one.wait_closed()
 
 
 async def greeting(port: int) -> bytes:
@@ -99,10 +100,10 @@ async def test_connections_wait_while_nobody_accepts_and_are_refused_once_it_is_
     port = shared.getsockname()[1]
     async with listening(shared.dup()):
         pass
-    waiting = asyncio.create_task(greeting(port))
-    await asyncio.sleep(0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with listening(shared.dup(), name=b"successor"):
-        assert await waiting == b"successor"
+        assert await reader.read() == b"successor"
+        writer.close()
         shared.shutdown(socket.SHUT_RD)
         with pytest.raises(ConnectionRefusedError):
             await greeting(port)
@@ -139,10 +140,27 @@ async def test_without_file_descriptors_it_says_so_and_tries_again(monkeypatch: 
     one = Listener(
         [Scarce(fileno=bound.detach())], lambda: Greeter(b"a"), held=lambda: 0, on_exhausted=lambda: told.append("!")
     )
-    assert await greeting(port) == b"a"
-    assert told == ["!", "!"]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(one.run)
+        assert await greeting(port) == b"a"
+        assert told == ["!", "!"]
+        one.close()
+
+
+async def test_what_keeps_it_from_accepting_for_good_is_raised() -> None:
+    class Broken(socket.socket):
+        """No socket of the kernel's fails so; but what does must not leave a server that listens, and hears nobody."""
+
+        def accept(self) -> tuple[socket.socket, object]:
+            raise OSError(errno.EPROTO, "protocol error")
+
+    [bound] = bind("127.0.0.1", 0)
+    address = bound.getsockname()
+    one = Listener([Broken(fileno=bound.detach())], lambda: Greeter(b"a"), held=lambda: 0)
+    with socket.create_connection(address), pytest.raises(BaseExceptionGroup) as raised:
+        await one.run()
+    assert str(raised.value.exceptions[0]) == "[Errno 71] protocol error"
     one.close()
-    await one.wait_closed()
 
 
 def test_both_addresses_of_a_name_get_the_same_port() -> None:

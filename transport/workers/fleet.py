@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import anyio
@@ -29,7 +30,6 @@ from transport.alerts import Alerts
 from transport.app import BUDGET, embedded_endpoint, explained, make_embedded
 from transport.front_door import Address, url_of
 from transport.layers import SettingsError
-from transport.listener import CannotListen
 from transport.logs import Logging, configure
 from transport.observers import Observers
 from transport.reload import adopted, needs_restart
@@ -71,8 +71,8 @@ class Fleet:
     """
 
     def __init__(self, settings: Settings, count: int, on_leak: Callable[[list[TreePath]], None] | None = None) -> None:
-        self._ports = Ports()
-        self.settings = self._ports.hold(settings)
+        self._ports = Ports(settings)
+        self.settings = self._ports.settings
         self._turns = shared_file(SLOTS_EACH * count)
         self._folder = tempfile.mkdtemp(prefix="voxtree-")
         self._secrets = secrets.token_bytes(KEY_BYTES)
@@ -157,47 +157,42 @@ class Fleet:
             if load is not None:
                 if (wanted := self._loaded(load)) is None:
                     return
-                try:
-                    self.settings = self._ports.hold(self._fixed(wanted))
-                except CannotListen as error:
-                    self._not_reloaded(str(error))
-                    return
+                self.settings = wanted
             for worker in self.workers:
                 try:
                     await worker.replace()
                 except Exception as error:  # it says so itself, or died of a defect that the log has
                     self.errors.report(error, ErrorContext(path=f"voxtree/workers/worker:{worker.number}"))
                     return
-            self._ports.let_go(self.settings)
             logger.info("all workers were replaced", extra={"event": "workers.rolled"})
 
     def _loaded(self, load: Callable[[], Settings]) -> Settings | None:
         try:
-            wanted = self._fixed(load())
+            found = load()
         except SettingsError as error:
-            self._not_reloaded("; ".join(error.problems))
+            problems = "; ".join(error.problems)
+            self.errors.report(NotReloaded(f"all goes on as before: {problems}"), ErrorContext(path="settings"))
             return None
         except Exception as defect:  # ours; a server that goes on with what it has is better than none
             self.errors.report(defect, ErrorContext(path="settings"))
             return None
+        wanted = self._where_we_are(found)
+        for path in needs_restart(wanted, found):
+            if attrgetter(path)(found) != 0:  # with which whatever port it is is as wanted
+                text = "a changed address needs a restart of the whole server: %s"
+                logger.warning(text, path, extra={"event": "settings.needs_restart"})
         if wanted.log != self.settings.log:
             configure(wanted.log)
         return wanted
 
-    def _not_reloaded(self, why: str) -> None:
-        self.errors.report(NotReloaded(f"all goes on as before: {why}"), ErrorContext(path="settings"))
-
-    def _fixed(self, wanted: Settings) -> Settings:
-        """Other settings with the addresses that are held, where they say nothing definite."""
-        now = self.settings
-        server, dialects = wanted.server, wanted.dialects
-        if server.port == 0:
-            server = _replace(server, port=now.server.port)
-        if dialects.vosk_port == 0:
-            dialects = _replace(dialects, vosk_port=now.dialects.vosk_port)
-        if dialects.riva_port == 0:
-            dialects = _replace(dialects, riva_port=now.dialects.riva_port)
-        return _replace(wanted, server=server, dialects=dialects)
+    def _where_we_are(self, wanted: Settings) -> Settings:
+        """Other settings at the addresses that are held: these are bound once."""
+        server, dialects = self.settings.server, self.settings.dialects
+        return _replace(
+            wanted,
+            server=_replace(wanted.server, host=server.host, port=server.port),
+            dialects=_replace(wanted.dialects, vosk_port=dialects.vosk_port, riva_port=dialects.riva_port),
+        )
 
     # ---- the workers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Container
 from contextlib import suppress
+from itertools import chain
 
 import msgspec
 
@@ -19,7 +19,6 @@ BALANCED = sys.platform == "linux"
 SHARED = sys.platform != "win32"  # whether sockets can be handed to a process
 
 _replace = msgspec.structs.replace
-_Sockets = dict[tuple[str, int], list[socket.socket]]  # by host and port
 
 
 def cores() -> int:
@@ -37,74 +36,51 @@ def worker_count(settings: Settings) -> int:
 
 
 class Ports:
-    """Holds the addresses that clients connect to, whichever process accepts them."""
+    """Holds the addresses that clients connect to, whichever process accepts them.
 
-    def __init__(self) -> None:
-        self._shared: _Sockets = {}  # handed to the processes
-        self._reserved: _Sockets = {}  # never listened on: gRPC's
+    Attributes:
+        settings: those given, with the ports that were picked for 0.
 
-    def hold(self, settings: Settings) -> Settings:
-        """Bind what is not held yet; the settings with the ports that were picked for 0.
+    Raises:
+        CannotListen: an address is taken, unknown, or not this machine's.
+    """
 
-        Raises:
-            CannotListen: an address is taken, unknown, or not this machine's. What was held still is.
-        """
-        before = {*self._shared, *self._reserved}
-        host, dialects = settings.server.host, settings.dialects
+    def __init__(self, settings: Settings) -> None:
+        self._shared: dict[int, list[socket.socket]] = {}  # handed to the processes
+        self._reserved: list[socket.socket] = []  # never listened on: gRPC's
+        server, dialects = settings.server, settings.dialects
         try:
-            port = self._share(host, settings.server.port)
-            vosk = None if dialects.vosk_port is None else self._share(host, dialects.vosk_port)
-            riva = None if dialects.riva_port is None else self._reserve(host, dialects.riva_port)
+            server = _replace(server, port=self._share(server.host, server.port))
+            if dialects.vosk_port is not None:
+                dialects = _replace(dialects, vosk_port=self._share(server.host, dialects.vosk_port))
+            if dialects.riva_port is not None:
+                self._reserved = reserve(server.host, dialects.riva_port)
+                dialects = _replace(dialects, riva_port=self._reserved[0].getsockname()[1])
         except CannotListen:
-            self._keep(before)
+            self.close()
             raise
-        return _replace(
-            settings,
-            server=_replace(settings.server, port=port),
-            dialects=_replace(dialects, vosk_port=vosk, riva_port=riva),
-        )
-
-    def let_go(self, settings: Settings) -> None:
-        """Hold no more than these settings name."""
-        ports = (settings.server.port, settings.dialects.vosk_port, settings.dialects.riva_port)
-        self._keep({(settings.server.host, port) for port in ports if port is not None})
+        self.settings = _replace(settings, server=server, dialects=dialects)
 
     def descriptors(self) -> dict[int, tuple[int, ...]]:
         """Of the sockets to accept from, by port."""
-        return {port: tuple(one.fileno() for one in sockets) for (_, port), sockets in self._shared.items()}
+        return {port: tuple(one.fileno() for one in sockets) for port, sockets in self._shared.items()}
 
     def refuse(self) -> None:
         """Refuse new clients, who would wait for one that accepts them; until somebody listens again."""
-        for sockets in self._shared.values():
-            for one in sockets:
-                with suppress(OSError):  # nobody has listened yet
-                    one.shutdown(socket.SHUT_RD)
+        for one in chain.from_iterable(self._shared.values()):
+            with suppress(OSError):  # nobody has listened yet
+                one.shutdown(socket.SHUT_RD)
 
     def close(self) -> None:
         """Hold nothing."""
-        self._keep(())
+        for one in chain(self._reserved, *self._shared.values()):
+            one.close()
 
     def _share(self, host: str, port: int) -> int:
-        if (host, port) in self._shared:
-            return port
         bound = bind(host, port)
         port = bound[0].getsockname()[1]
-        self._shared[host, port] = bound
+        self._shared[port] = bound
         return port
-
-    def _reserve(self, host: str, port: int) -> int:
-        if (host, port) in self._reserved:
-            return port
-        reserved = reserve(host, port)
-        port = reserved[0].getsockname()[1]
-        self._reserved[host, port] = reserved
-        return port
-
-    def _keep(self, wanted: Container[tuple[str, int]]) -> None:
-        for held in (self._shared, self._reserved):
-            for address in [each for each in held if each not in wanted]:
-                for one in held.pop(address):
-                    one.close()
 
 
 def reserve(host: str, port: int) -> list[socket.socket]:

@@ -168,6 +168,22 @@ async def test_clients_are_spread_evenly_also_after_one_worker_lost_its_own(tmp_
         assert held()[0] >= there - 2
 
 
+async def test_replaced_workers_use_other_settings_at_the_same_addresses(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = settings(tmp_path)
+    async with running(before) as fleet:
+        port = fleet.settings.server.port
+        for wanted, said in [(0, []), (port + 1, ["server.port"])]:
+            caplog.clear()
+            moved = Server(port=wanted, shutdown_timeout=0.7, workers=2)
+            await fleet.roll(lambda moved=moved: msgspec.structs.replace(before, server=moved))
+            assert (fleet.settings.server.port, fleet.settings.server.shutdown_timeout) == (port, 0.7)
+            assert [record.args[0] for record in caplog.records if "address" in record.msg and record.args] == said
+        async with connect(f"{fleet.url}/s-1", compression=None):
+            pass
+
+
 async def test_keys_and_encryption_hold_at_every_worker_and_every_port(tmp_path: Path) -> None:
     cert, key = self_signed("workers")
     ours, line = new_key("ann")
