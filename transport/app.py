@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import socket
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import anyio
@@ -22,13 +21,12 @@ from actors.speech.injection import Faults, FaultyBackend, FaultySessionActor
 from actors.speech.keeping import Keeping
 from actors.speech.messages import CacheMessage
 from actors.speech.policies import SERVER_POLICIES
-from actors.speech.ports import RecognitionBackend, Tier
+from actors.speech.ports import RecognitionBackend
 from actors.speech.record import SessionRecord
 from actors.speech.session import SessionActor
 from actors.speech.sessions import Sessions
 from actors.speech.transcript_cache import MAILBOX, TranscriptCache
 from supervisor.errors import Path as TreePath
-from supervisor.errors import StartFailed
 from supervisor.reports import ChildFailed, ChildStarted, Event, Exit
 from supervisor.spec import Child, Intensity, Restart
 from supervisor.tree import Supervisor
@@ -44,8 +42,7 @@ from transport.auth import Authentication
 from transport.backends import Backends, Changes
 from transport.cache.similar import SimilarAudio
 from transport.clients import Door
-from transport.embedded.host import EmbeddedRecogniser
-from transport.expected import ExpectedError
+from transport.embedded_backend import embedded_endpoint, make_embedded
 from transport.front_door import Address, FrontDoor
 from transport.grpc_door import GrpcDoor
 from transport.grpc_door.door import DEFAULT_LIMITS
@@ -58,7 +55,8 @@ from transport.observers import Observer, Observers
 from transport.reporting import Reporting
 from transport.riva.channel import Endpoint, with_secrets
 from transport.riva.client import RivaBackend
-from transport.settings import EMBEDDED_NAME, Cache, Embedded, Inject, Journal, Session, Settings, SettingsError
+from transport.settings import EMBEDDED_NAME, Cache, Inject, Journal, Session, Settings, SettingsError
+from transport.starting import explained
 from transport.tls import Certificate
 from transport.tracing import Tracing
 from transport.web import site
@@ -68,13 +66,7 @@ from transport.wire.port import Limits
 
 _log = logging.getLogger(__name__)
 
-EMBEDDED_CATCH_UP = 20.0  # times real time; it reads no faster than it recognises, so its own pace is the limit
-EMBEDDED_PATIENCE = 20.0  # seconds; it shares its cores with everything here, and a dead one is seen by its process
 BUDGET = Intensity(restarts=10, seconds=10.0)  # of a part of the server; backoff keeps a crash loop below it
-
-
-class CannotStart(ExpectedError):
-    """The server cannot start: a port is taken, a model is missing, …"""
 
 
 class Place(NamedTuple):
@@ -410,26 +402,6 @@ async def serving(
             yield app
 
 
-@contextmanager
-def explained() -> Iterator[None]:
-    """What keeps a tree from starting is said as whoever wanted it can understand it.
-
-    Raises:
-        CannotStart: from `StartFailed`.
-    """
-    try:
-        yield
-    except StartFailed as failed:
-        match _cause(failed):
-            case SpeechError() as error:
-                why = f"{error.detail}: {error.backend_detail}" if error.backend_detail else error.detail
-                raise CannotStart(why) from failed
-            case ExpectedError() as error:
-                raise CannotStart(str(error)) from failed
-            case _:
-                raise
-
-
 @asynccontextmanager
 async def _flushed(tracing: Tracing | None) -> AsyncGenerator[None, None]:
     """What was traced in the context is sent when it ends."""
@@ -439,14 +411,6 @@ async def _flushed(tracing: Tracing | None) -> AsyncGenerator[None, None]:
         if tracing is not None:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(tracing.close)
-
-
-def _cause(failed: StartFailed) -> BaseException:
-    """What the part itself raised, however deep in the tree it is."""
-    error: BaseException = failed
-    while isinstance(error, StartFailed):
-        error = error.error
-    return error
 
 
 def _faults(wanted: Inject) -> Faults | None:
@@ -479,26 +443,4 @@ def _door(name: str, door: Door | GrpcDoor, settings: Settings) -> Child:
 def _call_limits(wanted: Session) -> Limits:
     return msgspec.structs.replace(
         DEFAULT_LIMITS, max_chunk_bytes=wanted.max_chunk_bytes, idle_timeout=wanted.idle_timeout
-    )
-
-
-def make_embedded(wanted: Embedded) -> EmbeddedRecogniser:
-    """The embedded recogniser as the settings have it."""
-    model_dir = Path(wanted.model_dir) if wanted.model_dir else None
-    return EmbeddedRecogniser(max_streams=wanted.max_streams, model_dir=model_dir, threads=wanted.threads)
-
-
-def embedded_endpoint(recogniser: EmbeddedRecogniser) -> Endpoint:
-    """It as one of the backends."""
-    return Endpoint(
-        name=EMBEDDED_NAME,
-        address=recogniser.address,
-        tier=Tier.EMBEDDED,
-        max_streams=recogniser.max_streams,
-        catch_up=EMBEDDED_CATCH_UP,
-        first_answer_timeout=EMBEDDED_PATIENCE,
-        stall_timeout=EMBEDDED_PATIENCE,
-        hang_timeout=EMBEDDED_PATIENCE,
-        finish_timeout=EMBEDDED_PATIENCE,
-        max_stream_age=float("inf"),
     )

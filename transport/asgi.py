@@ -22,10 +22,11 @@ from types import FrameType
 from typing import Any, Protocol, Self
 
 from transport.admission import HELP
-from transport.app import App, CannotStart, serving
+from transport.app import App, serving
 from transport.asgi_door import AsgiDoor
 from transport.asgi_socket import Receive, Scope, Send
 from transport.settings import Settings
+from transport.starting import CannotStart
 
 __all__ = ["CannotStart", "Voxtree", "WebSocket"]
 

@@ -16,7 +16,7 @@ from transport import plain_http
 from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.asgi_socket import AsgiSocket, Receive, Scope, Send
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Clients, Life, Patience, drain_time
-from transport.connection import Sessions
+from transport.sessions import Sessions
 from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings

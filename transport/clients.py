@@ -12,8 +12,9 @@ from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults
 from actors.speech.signal import Signal
 from transport.admission import NOBODY, Admission, Caller, Refused
-from transport.connection import Connection, Sessions, Socket
+from transport.connection import Connection, Socket
 from transport.limits.accounts import Pace
+from transport.sessions import Sessions
 from transport.settings import Limits as LimitSettings
 from transport.settings import Session as SessionSettings
 from transport.wire.port import Codec, Limits

@@ -32,10 +32,10 @@ from actors.speech.injection import Faults
 from transport import plain_http
 from transport.admission import HELP, Admission, Refused, is_session_id
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, MAX_MESSAGE_BYTES, Clients, Life, Patience, drain_time
-from transport.connection import Sessions
 from transport.limits.crowd import Crowd, Descriptors
 from transport.limits.gate import CROWD
 from transport.listener import Listener, Tls, Turns, bind
+from transport.sessions import Sessions
 from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings

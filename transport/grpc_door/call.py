@@ -24,10 +24,10 @@ from actors.speech.errors import (
 from actors.speech.messages import Done, Finalize, Gap, Problem, SessionEvent, Stop, Transcript
 from actors.speech.ports import RecognitionConfig
 from transport.admission import Caller
-from transport.connection import SessionLink, Sessions
 from transport.grpc_door.requests import Requests, Step
 from transport.grpc_door.status import Status, status
 from transport.limits.accounts import Pace
+from transport.sessions import SessionLink, Sessions
 from transport.wire.intake import Open, Samples
 
 Tell = Callable[[SessionEvent], Awaitable[None]]

@@ -11,11 +11,11 @@ import grpc
 from actors.speech.error_handler import ErrorHandler
 from transport.admission import Admission
 from transport.clients import DEFAULT_PATIENCE, LAST_WORDS, Life, Patience, drain_time
-from transport.connection import Sessions
 from transport.front_door import Address
 from transport.grpc_door.health import Health
 from transport.grpc_door.servicer import Models, RivaServicer
 from transport.listener import CannotListen, reason
+from transport.sessions import Sessions
 from transport.wire.port import Limits
 
 # A whole recording comes in one message: 17 minutes at 16 kHz. It is held in memory before anything is known of it.

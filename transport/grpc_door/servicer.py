@@ -16,13 +16,13 @@ from actors.speech.error_handler import ErrorHandler
 from actors.speech.errors import ClientDisconnected, GoingAway, InvalidMessage
 from actors.speech.messages import Ready, SessionEvent
 from transport.admission import Admission, Caller, Refused, is_session_id
-from transport.connection import Sessions
 from transport.grpc_door.call import Call, Tell, refusal
 from transport.grpc_door.requests import Requests, Streaming, Whole, parsed
 from transport.grpc_door.responses import Responses, in_one
 from transport.grpc_door.status import Status
 from transport.limits.accounts import Pace
 from transport.riva.preflight import Model
+from transport.sessions import Sessions
 from transport.wire.port import Limits, Request
 
 SERVICE = "nvidia.riva.asr.RivaSpeechRecognition"

@@ -27,7 +27,8 @@ from supervisor.watchdog import Watchdog
 from transport.admin.admin import Admin
 from transport.admin.chronicle import Chronicle
 from transport.alerts import Alerts
-from transport.app import BUDGET, embedded_endpoint, explained, make_embedded
+from transport.app import BUDGET
+from transport.embedded_backend import embedded_endpoint, make_embedded
 from transport.front_door import Address, url_of
 from transport.layers import SettingsError
 from transport.logs import Logging, configure
@@ -35,6 +36,7 @@ from transport.observers import Observers
 from transport.reload import adopted, needs_restart
 from transport.reporting import Reporting
 from transport.settings import EMBEDDED_NAME, Settings
+from transport.starting import explained
 from transport.wire.client_secrets import KEY_BYTES
 from transport.workers.clerk import FleetClerk
 from transport.workers.elsewhere import Exchange

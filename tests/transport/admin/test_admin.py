@@ -14,10 +14,11 @@ from actors.speech.errors import UnexpectedError
 from bench.riva import Plan, ScriptedRiva
 from bench.riva.faults import At, Status
 from tests.transport.admin.servers import Answer, ask, asked, backend, riva_and_server, server, speaker, state, until
-from transport.app import App, CannotStart, serving
+from transport.app import App, serving
 from transport.client import Done, Final, SpeechEvent
 from transport.riva.channel import Endpoint
 from transport.settings import Admin, Journal, Server, Settings
+from transport.starting import CannotStart
 
 pytestmark = pytest.mark.anyio
 NOWHERE = Endpoint(name="nowhere", address="127.0.0.1:1")

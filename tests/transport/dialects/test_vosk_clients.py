@@ -18,10 +18,11 @@ from actors.speech.messages import Problem
 from bench.riva import CodedSpeech, RivaProcess
 from tests.transport.dialects.stage import Stage, score, stage, wav
 from tests.transport.test_front_door import House, rest, running
-from transport.app import CannotStart, serving
+from transport.app import serving
 from transport.listener import CannotListen
 from transport.riva.channel import Endpoint
 from transport.settings import Dialects, Session, Settings
+from transport.starting import CannotStart
 from transport.web import site
 from transport.wire import vosk
 from transport.wire.dialects import routes

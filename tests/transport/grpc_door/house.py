@@ -21,9 +21,9 @@ from supervisor.tree import Supervisor
 from transport.admission import Admission
 from transport.app import App
 from transport.backends import LAST_REPORTS
-from transport.connection import Sessions
 from transport.grpc_door import GrpcDoor
 from transport.riva.preflight import Model
+from transport.sessions import Sessions
 from transport.settings import Server as ServerSettings
 
 T = TypeVar("T")

@@ -21,11 +21,11 @@ from websockets.exceptions import InvalidStatus
 
 from bench.certificates import self_signed
 from transport.admin.orders import CloseSession, DrainBackend, OrderFailed, ReplaceWorkers, RestartPart
-from transport.app import CannotStart
 from transport.auth.keys import new_key
 from transport.listener import CannotListen
 from transport.riva.channel import Endpoint
 from transport.settings import Admin, Auth, Dialects, Journal, Limits, Log, Server, Settings, SettingsError, Tls
+from transport.starting import CannotStart
 from transport.workers.clerk import FleetClerk
 from transport.workers.fleet import Fleet, serving
 from transport.workers.process import WorkerProcess
