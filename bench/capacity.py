@@ -66,13 +66,6 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     limited: list[Step]
 
 
-class CapacityResult(Result, frozen=True, kw_only=True):
-    """With all steps. `method`: which part of the machine the server had."""
-
-    method: str
-    rounds: list[Round]
-
-
 class Ramp:
     """How many sessions to try next. Pure.
 
@@ -133,11 +126,11 @@ def run(args: argparse.Namespace) -> int:
     for number in range(args.rounds):
         print(f"round {number + 1} of {args.rounds}\n{HEADER}", flush=True)
         rounds.append(interruptible(measure(args)))
-    result = CapacityResult(**about, figures=figures(rounds, args.quota), method=method(args.quota), rounds=rounds)
-    print(f"\n{header(result)}\n{result.method}; {args.frame_ms} ms frames, p99 at most {args.late:g} ms late")
+    result = Result(**about, figures=figures(rounds, args.quota))
+    print(f"\n{header(result)}\n{method(args.quota)}; {args.frame_ms} ms frames, p99 at most {args.late:g} ms late")
     print(table(result.figures))
     if args.json:
-        write(args.json, result)
+        write(args.json, result, {"method": method(args.quota), "rounds": rounds})
     return int(not is_sound(rounds))
 
 

@@ -34,12 +34,6 @@ CONTENDERS = (BARE, VOXTREE)
 STAGES = ("load", "to Riva", "interim", "final", "whole")
 
 
-class LatencyResult(Result, frozen=True, kw_only=True):
-    """With what clients reported in each round, by contender."""
-
-    reports: dict[str, list[Report]]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=positive, default=30, help="at the same time (default 30)")
     parser.add_argument("--seconds", type=positive, default=20, help="measured each time (default 20)")
@@ -56,11 +50,11 @@ def run(args: argparse.Namespace) -> int:
     about = circumstances("latency", args)
     reports: dict[str, list[Report]] = {contender.name: [] for contender in CONTENDERS}
     interruptible(_measure_all(args, reports))
-    result = LatencyResult(**about, figures=figures(reports), reports=reports)
+    result = Result(**about, figures=figures(reports))
     print(f"{header(result)}\n\n{args.sessions} sessions in real time, {args.frame_ms} ms frames; ms, p50 / p99")
     print(table(result.figures))
     if args.json:
-        write(args.json, result)
+        write(args.json, result, {"reports": reports})
     return int(any(one.lost or not one.stages for each in reports.values() for one in each))
 
 

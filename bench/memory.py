@@ -51,13 +51,6 @@ class Sample(msgspec.Struct, frozen=True):
     mib: float
 
 
-class MemoryResult(Result, frozen=True, kw_only=True):
-    """With the samples. `grew`: MiB after the warm-up, by the line that fits best."""
-
-    samples: list[Sample]
-    grew: float
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=positive, nargs="+", default=SIZES, help="at the same time (1000 5000)")
     parser.add_argument("--short", type=positive, default=SHORT, help=f"short sessions (default {SHORT})")
@@ -82,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
     figures["left behind by a short session"] = Figure.of([1024 * per_session], "KiB", "lower")
     failed = samples[-1].sessions - samples[-1].told
     figures["short sessions not told all"] = Figure.of([failed], "", "lower")
-    result = MemoryResult(**about, figures=figures, samples=samples, grew=grew)
+    result = Result(**about, figures=figures)
     print(f"{header(result)}\n\n{table(figures)}")
     print(f"grew by {grew:.1f} MiB in {args.short} short sessions after the warm-up; {verdict(grew, failed)}")
     if args.json:
-        write(args.json, result)
+        write(args.json, result, {"samples": samples, "grew": grew})
     return int(verdict(grew, failed) != "holds")
 
 

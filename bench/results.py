@@ -56,7 +56,7 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What a scenario measured. One that has more to tell adds fields in a class of its own.
+    """What a scenario measured, in the form that all have.
 
     Attributes:
         scenario: its name for `python -m bench`.

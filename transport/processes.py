@@ -27,14 +27,11 @@ def spare_collector() -> None:
 
 
 def report_to(errors: ErrorHandler) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """An event loop's exception handler, for what nobody awaits: as that no connection can be accepted for want of
-    file descriptors.
-    """
+    """An event loop's exception handler, for what nobody awaits."""
 
     def report(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception") or UnexpectedError(context["message"])
-        if "Invalid file descriptor" not in str(error):  # it wants to listen again on what was closed meanwhile
-            errors.report(error, ErrorContext(path="asyncio"))
+        errors.report(error, ErrorContext(path="asyncio"))
 
     return report
 

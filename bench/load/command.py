@@ -28,12 +28,6 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     heard: Report
 
 
-class LoadResult(Result, frozen=True, kw_only=True):
-    """With what each round came to."""
-
-    rounds: list[Loaded]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sessions", type=positive, default=50, help="at the same time (default 50)")
     parser.add_argument("--seconds", type=positive, default=10, help="measured in each round (default 10)")
@@ -63,11 +57,11 @@ def run(args: argparse.Namespace) -> int:
         seconds = QUICK if args.quick else args.seconds
         rounds.append(interruptible(measure(args.sessions, seconds, args.frame_ms, args.processes)))
     progress()
-    result = LoadResult(**about, figures=figures(rounds), rounds=rounds)
+    result = Result(**about, figures=figures(rounds))
     print(f"{header(result)}\n\n{args.sessions} sessions in real time, {args.frame_ms} ms frames")
     print(table(result.figures))
     if args.json:
-        write(args.json, result)
+        write(args.json, result, {"rounds": rounds})
     return int(any(one.heard.lost or one.heard.refused for one in rounds))
 
 

@@ -29,13 +29,6 @@ QUICK_SECONDS = 5
 SETTLE = 1.0  # seconds of everybody's speech before anything counts
 
 
-class TargetResult(Result, frozen=True, kw_only=True):
-    """With what came of each part, and what the load reports."""
-
-    outcomes: list[Outcome]
-    load: Report
-
-
 class NotAgreed(ExpectedError):
     """Nobody has agreed to this. The message says how to."""
 
@@ -69,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     except ExpectedError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    result = TargetResult(**about, figures=figures(outcomes[0], load), outcomes=outcomes, load=load)
+    result = Result(**about, figures=figures(outcomes[0], load))
     print(f"\n{header(result)}\n\nundisturbed, and {args.sessions} sessions of load\n{table(result.figures)}")
     if not any(one.heard for one in outcomes):
         print("no transcript came: a real recogniser needs real speech, --audio FILE; a scripted one, --riva HOST:PORT")
     if args.json:
-        write(args.json, result)
+        write(args.json, result, {"outcomes": outcomes, "load": load})
     return int(any(one.verdict != "holds" for one in outcomes) or bool(load.lost))
 
 
