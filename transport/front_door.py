@@ -229,7 +229,7 @@ class FrontDoor:
             write_limit=_WRITE_BYTES,
             respond=self._respond,
             on_arrival=self._arrived,
-            on_leaving=self._crowd.left,
+            on_leaving=self._left,
         )
         return client
 
@@ -259,6 +259,11 @@ class FrontDoor:
         if one is not None:
             self._on_refused(CROWD)
             one.make_way(ServerBusy("there are too many connections", retry_after=self._admission.retry_after()))
+
+    def _left(self, client: ClientSocket) -> None:
+        """Somebody's connection has ended."""
+        self._descriptors.left()
+        self._crowd.left(client)
 
     async def _watch(self) -> None:
         """Look at the connections now and then."""

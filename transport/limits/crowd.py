@@ -80,8 +80,8 @@ class Descriptors:
     """Whether file descriptors run out: a sixteenth of them, 16 to 256, is for backends, the journal and audio on disk.
 
     They are counted now and then, since the more there are the longer it takes; in between each arrival counts as one
-    more. The number of a new one would say nothing: the system gives the lowest that is free, also while almost all of
-    the others are taken.
+    more, and each that has left as one less. The number of a new one would say nothing: the system gives the lowest
+    that is free, also while almost all of the others are taken.
 
     Args:
         count: how many are open; raises OSError where that cannot be known.
@@ -107,3 +107,7 @@ class Descriptors:
             except OSError as error:  # there is none left to look with; or this system does not tell
                 self._open = limit if error.errno == errno.EMFILE else 0
         return self._open >= limit - kept
+
+    def left(self) -> None:
+        """A connection has ended: who comes after a crowd that has gone finds room."""
+        self._open -= 1

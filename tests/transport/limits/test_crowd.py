@@ -82,6 +82,15 @@ def test_descriptors_run_out_between_two_counts_too(monkeypatch: pytest.MonkeyPa
     assert [descriptors.are_scarce() for _ in range(6)] == [False, False, True, True, True, False]
 
 
+def test_who_comes_after_a_crowd_that_has_gone_finds_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 256))
+    descriptors = Descriptors(lambda: 240)
+    assert descriptors.are_scarce()
+    for _ in range(3):
+        descriptors.left()
+    assert [descriptors.are_scarce() for _ in range(3)] == [False, False, True]
+
+
 def test_a_system_that_has_none_left_to_count_with_has_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (256, 256))
 
