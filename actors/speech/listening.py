@@ -14,6 +14,7 @@ from actors.address import Ref
 from actors.speech.audio_log import SAMPLE_BYTES, AudioGone, Cursor
 from actors.speech.errors import BackendStalled
 from actors.speech.hearing import Hearing
+from actors.speech.loudness import is_audible
 from actors.speech.messages import Heard, SessionMessage, StreamDrained
 from actors.speech.pool import Lease
 from actors.speech.ports import RecognitionStream
@@ -25,7 +26,8 @@ CHUNK_SECONDS = 0.1  # audio in one message, at most, to a backend that takes an
 # sent: the client pauses, and what it said last would be missing from the words shown.
 HELD_SECONDS = 0.25
 CATCHING_UP_SECONDS = 0.5  # … but what has piled up is sent in messages of so much, and paced, as long as there is more
-FIRST_SECONDS = 0.3  # in the first of these: what a crowd waits for is that a backend has heard so much of each
+FIRST_SECONDS = 0.3  # in the first of these: what a crowd waits for is that a backend has heard so much of each …
+LEADING_SECONDS = 2.0  # … and the silence before it, of which there is nothing to show: so much of it at most
 # Where a hundred streams take over at once, each is to show words before others are sent their second message; but
 # some backends work in longer steps, or answer words only.
 FIRST_ANSWER_SECONDS = 0.25
@@ -138,7 +140,7 @@ class Listening:
 
     async def _feed(self) -> None:
         stream, hearing, cursor, log = self._stream, self._hearing, self._cursor, self._cursor.log
-        most, chunk = int(CATCHING_UP_SECONDS * self._rate), int(FIRST_SECONDS * self._rate)
+        most, chunk = int(CATCHING_UP_SECONDS * self._rate), self._first()
         while not self._is_at_end():
             missing = hearing.missing(self._step)
             if hearing.force_due:
@@ -162,6 +164,14 @@ class Listening:
                 await self._rest()
             else:
                 await cursor.wait(missing if self._gathers else 1)
+
+    def _first(self) -> int:
+        """Samples of the first message."""
+        piece, start, log = int(CHUNK_SECONDS * self._rate), self._cursor.position, self._cursor.log
+        sound, end = start, min(log.end, start + int(LEADING_SECONDS * self._rate))
+        while sound < end and not is_audible(log.read(sound, piece)):
+            sound += piece
+        return sound - start + int(FIRST_SECONDS * self._rate)
 
     def _is_due(self, missing: int) -> bool:
         """Whether what there is, if anything, is sent now, though the backend's step may lack some samples."""

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors.speech.errors import ConnectionFailed, SpeechError, StreamLost
-from actors.speech.listening import FIRST_ANSWER_SECONDS, FIRST_SECONDS
+from actors.speech.listening import FIRST_ANSWER_SECONDS, FIRST_SECONDS, LEADING_SECONDS
 from actors.speech.messages import Done, SessionEvent, Status, Transcript
 from actors.speech.ports import Tier
 from actors.speech.silence import FILL_AFTER, KEEP_ALIVE
@@ -252,7 +252,7 @@ async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a
     backend = FakeBackend(opening=lambda stream: 2.0)
     async with running(backend) as sessions:
         session = await sessions.open("s1", CONFIG)
-        frame = speech(1, 1)[: RATE // 50 * 2]  # 20 ms
+        frame = speech(301, 1)[: RATE // 50 * 2]  # 20 ms of what can be a word
         for _ in range(200):
             await session.audio(frame)
             await anyio.sleep(0.02)
@@ -262,7 +262,7 @@ async def test_audio_is_sent_at_once_and_what_has_piled_up_in_messages_of_half_a
     assert set(backend.messages[-20:]) == {RATE // 50}
 
 
-WORD_AFTER_WORD, SILENCE = speech(1, 15, pause=0), bytes(3 * RATE * 2)  # silence is answered by a steady backend only
+WORD_AFTER_WORD, SILENCE = speech(301, 20, pause=0), bytes(4 * RATE * 2)  # silence is answered by a steady backend only
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_a_stream_that_begins_behind_is_sent_more_when_it_has_answered_or_
     def note(stream: int, heard: int) -> None:
         sent.append(anyio.current_time())
 
-    async with running(FakeBackend(opening=lambda stream: 2.0, fail=note, habits=habits)) as sessions:
+    async with running(FakeBackend(opening=lambda stream: 3.0, fail=note, habits=habits)) as sessions:
         session = await sessions.open("s1", CONFIG)
         for at in range(0, len(audio), RATE // 10 * 2):
             await session.audio(audio[at : at + RATE // 10 * 2])
@@ -291,6 +291,21 @@ async def test_a_stream_that_begins_behind_is_sent_more_when_it_has_answered_or_
     opened, first, second, *_ = sent
     assert first == opened
     assert least - 1e-6 <= second - first <= most + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("silent", "first"),
+    [(0.5, 0.5 + FIRST_SECONDS), (2.0, 2.0 + FIRST_SECONDS), (3.0, LEADING_SECONDS + FIRST_SECONDS)],
+)
+async def test_the_silence_before_the_first_word_goes_with_it(silent: float, first: float) -> None:
+    """So that the first answer has words in it."""
+    backend = FakeBackend(opening=lambda stream: silent + 1.0)
+    async with running(backend) as sessions:
+        session = await sessions.open("s1", CONFIG)
+        await session.audio(bytes(2 * round(silent * RATE)) + speech(301, 5, pause=0))
+        await anyio.sleep(silent + 2.0)
+        session.disconnected()
+    assert backend.messages[0] == round(first * RATE)
 
 
 @pytest.mark.parametrize("unsettled", [0.3, 3.0, 20.0])
