@@ -151,3 +151,25 @@ def test_a_backend_that_answers_within_two_seconds_never_stalls(
         assert watch.stall_reason(now) == ""
         watch.answered(now, has_words=has_words, is_final=is_final)
         assert watch.stall_reason(now) == ""
+
+
+STEPS = ("speech", "silence", "taken", "wordless", "words", "final", "end")
+
+
+@given(steps=st.lists(st.sampled_from(STEPS), max_size=12))
+def test_where_nothing_is_waited_for_nothing_ever_stalls(steps: list[str]) -> None:
+    watch, now = progress(), 0.0
+    for step in steps:
+        now += 0.1
+        match step:
+            case "speech" | "silence":
+                watch.sending(SPEECH if step == "speech" else SILENCE, now)
+            case "taken":
+                watch.sent()
+            case "end":
+                watch.finishing(now)
+            case _:
+                watch.answered(now, has_words=step != "wordless", is_final=step == "final")
+        if watch.is_idle:
+            assert watch.stall_reason(now + 3600) == ""
+            assert watch.waiting(now + 3600) == 0

@@ -52,6 +52,12 @@ class Progress:
         """Whether it has shown that it answers silence."""
         return self._wordless >= STEADY_AFTER
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is waited for, so that nothing can have stalled."""
+        handed_over = self._sending_since is None and self._habit is not _Habit.FINISHING
+        return handed_over and not (self._owed or self._unanswered)
+
     def sending(self, pcm: bytes, now: float) -> None:
         """A message with so much audio, or none, is about to be handed over."""
         self._sending_since = now

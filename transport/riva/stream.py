@@ -233,6 +233,8 @@ class RivaStream:
 
     def _look(self) -> None:
         """Cancel a stream that has stalled."""
+        if self._progress.is_idle:
+            return
         if self._call.done():
             self._watch.remove(self._look)
             return
