@@ -38,6 +38,7 @@ DEAD_SECONDS = 5.0  # … until the connection counts as lost: a host that is go
 READY_SECONDS = 10.0  # what `ready` may take; a thousand others may be coming back, too
 HELD_UP_SECONDS = 60.0  # the same for a recording that the server lets wait: it may not read our ping either
 MARGIN_SECONDS = 10.0  # tried beyond the server's resume window: clocks and networks are not exact
+BEGINNINGS = 3  # connections that may break before a session has begun: there is a server, and others take over from it
 AGAIN = (Action.RECONNECT.value, Action.RETRY.value)
 
 
@@ -146,6 +147,7 @@ class ClientCore:
         now: float,
         *,
         for_good: bool = False,
+        broke: bool = False,
         problem: Problem | None = None,
         retry_after: float | None = None,
     ) -> Iterable[Command]:
@@ -153,6 +155,7 @@ class ClientCore:
 
         Args:
             for_good: another attempt would end the same.
+            broke: somebody had taken it, and was gone before the answer.
             problem: what the server said of it: of a first attempt the application hears that.
             retry_after: seconds that the server, or a proxy, wants to be left alone for.
         """
@@ -162,11 +165,11 @@ class ClientCore:
             return self._finish(CannotConnect(reason, action=Action.FIX_CONFIG.value))
         if problem is not None:
             reason = f"{problem.message} [{problem.code}]"
-        return self._again(reason, now, retry_after)
+        return self._broken(reason, now) if broke else self._again(reason, now, retry_after)
 
     def lost(self, reason: str, now: float) -> Iterable[Command]:
         """The connection has ended."""
-        return self._again(reason, now) if self.state in (State.GREETING, State.OPEN) else ()
+        return self._broken(reason, now) if self.state in (State.GREETING, State.OPEN) else ()
 
     def tick(self, now: float) -> Iterable[Command]:
         """Time passes: to be called about twice a second while there is a connection."""
@@ -294,6 +297,13 @@ class ClientCore:
         self, reason: str, now: float, *, abort: bool = False, retry_after: float | None = None
     ) -> Iterable[Command]:
         return HangUp(abort), *self._again(reason, now, retry_after)
+
+    def _broken(self, reason: str, now: float) -> Iterable[Command]:
+        if self.session_id or self._attempt + 1 >= BEGINNINGS:
+            return self._again(reason, now)
+        self.state = State.CONNECTING
+        self._attempt += 1
+        return (Connect(full_jitter(self._attempt, self._random)),)
 
     def _again(self, reason: str, now: float, retry_after: float | None = None) -> Iterable[Command]:
         if not self.session_id:

@@ -25,15 +25,23 @@ class Unreachable(Exception):
 
     Attributes:
         for_good: the answer was clear, and will stay the same.
+        broke: somebody had taken the connection, and was gone before the answer.
         problem: what a voxtree server said of it; None: it was none, or had nothing to say.
         retry_after: seconds after which another attempt makes sense, if anybody said so.
     """
 
     def __init__(
-        self, message: str, *, for_good: bool, problem: Problem | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        *,
+        for_good: bool,
+        broke: bool = False,
+        problem: Problem | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.for_good = for_good
+        self.broke = broke
         self.problem = problem
         self.retry_after = retry_after
 
@@ -108,7 +116,10 @@ class Dialler:
         except (OSError, TimeoutError, InvalidURI, InvalidProxy, InvalidHandshake) as error:
             text = f"no voxtree server answers at {self._url} ({error})"
             problem, retry_after = _told(error)
-            raise Unreachable(text, for_good=_is_for_good(error), problem=problem, retry_after=retry_after) from error
+            broke = isinstance(error, ConnectionResetError | BrokenPipeError | InvalidMessage)
+            raise Unreachable(
+                text, for_good=_is_for_good(error), broke=broke, problem=problem, retry_after=retry_after
+            ) from error
 
 
 def named(url: str, session_id: str) -> str:

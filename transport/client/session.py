@@ -171,6 +171,7 @@ class Session:
                             str(error),
                             now,
                             for_good=error.for_good,
+                            broke=error.broke,
                             problem=error.problem,
                             retry_after=error.retry_after,
                         )

@@ -301,6 +301,17 @@ def test_a_first_connection_that_fails_is_not_tried_again() -> None:
     assert (refused.code, refused.action, refused.retry_after) == ("CONN_005", "retry", 5.0)
 
 
+def test_a_server_that_goes_before_the_session_has_begun_is_tried_twice_more() -> None:
+    core = client()
+    for lose in (lambda: core.lost("gone", 0.0), lambda: core.unreachable("gone in the handshake", 0.0, broke=True)):
+        core.connected(0.0)
+        assert [type(command) for command in lose()] == [Connect]
+    core.connected(0.0)
+    failed = failure(core.lost("gone again", 0.0))
+    assert isinstance(failed, CannotConnect)
+    assert str(failed).startswith("gone again")
+
+
 def test_a_server_that_begins_another_session_has_not_resumed_this_one() -> None:
     core = opened()
     list(core.lost("gone", 0.0))

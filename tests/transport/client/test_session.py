@@ -27,7 +27,7 @@ from transport.client import (
     SessionFailed,
     SpeechEvent,
 )
-from transport.client.dialling import named
+from transport.client.dialling import Dialler, Unreachable, named
 from transport.wire.voxtree_v1_schema import (
     AckMessage,
     DoneMessage,
@@ -266,6 +266,28 @@ async def test_nobody_there() -> None:
             async with Client(url).session():
                 pass
     assert (failed.value.code, failed.value.action) == (None, "retry")
+
+
+async def test_a_server_that_is_replaced_while_a_client_comes_is_not_noticed(server: ScriptedServer) -> None:
+    session = Client(server.url).session()
+    entering = asyncio.create_task(session.__aenter__())
+    (await server.client()).cut()
+    await (await server.client()).say(ready())
+    await entering
+    await session.__aexit__(None, None, None)
+
+
+async def test_who_takes_a_connection_and_is_gone_is_told_from_nobody() -> None:
+    gone = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+    dialler = Dialler(f"ws://127.0.0.1:{gone.sockets[0].getsockname()[1]}/transcribe")
+    with pytest.raises(Unreachable) as unreachable:
+        await dialler.dial("")
+    assert unreachable.value.broke
+    gone.close()
+    await gone.wait_closed()
+    with pytest.raises(Unreachable) as unreachable:
+        await dialler.dial("")
+    assert not unreachable.value.broke
 
 
 async def test_a_refusal_comes_with_its_advice(server: ScriptedServer) -> None:
