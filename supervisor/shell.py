@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from contextvars import Context
 from dataclasses import replace
@@ -78,7 +77,7 @@ class Shell:
         self._parent: Shell | None = None
         self._link: Link | None = None
         self._waiters: anyio.Event | None = None
-        self._inputs: deque[Input] = deque()
+        self._inputs: list[Input] = []  # as in `Lives`
         self._delivering = False
         self._root = cast("Root", _NotEntered(name))
         self._core = cast("Core", _NotEntered(name))
@@ -151,7 +150,7 @@ class Shell:
         self._delivering = True
         try:
             while self._inputs:
-                for command in self._core.receive(self._inputs.popleft(), now()):
+                for command in self._core.receive(self._inputs.pop(0), now()):
                     self._carry_out(command)
         finally:
             self._delivering = False

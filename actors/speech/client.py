@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import anyio
-
 from actors.speech.errors import SpeechError
 from actors.speech.messages import Ready, SessionEvent
 from actors.speech.outbox import Outbox
+from actors.speech.signal import Signal
 
 
 class Client:
@@ -29,7 +28,8 @@ class Client:
         self.outbox = Outbox()
         self.ready: Ready | None = None
         self.refusal: SpeechError | None = None
-        self._answered = anyio.Event()
+        self._is_answered = False
+        self._answer = Signal()
 
     @property
     def deposed(self) -> bool:
@@ -40,12 +40,12 @@ class Client:
         """The session is its: it is told so, and what it has missed."""
         self.ready = ready
         self.outbox.begin((ready, *missed))
-        self._answered.set()
+        self._settle()
 
     def refuse(self, error: SpeechError | None = None) -> None:
         """It does not get the session. Without an error: not from whom it asked."""
         self.refusal = error
-        self._answered.set()
+        self._settle()
 
     async def answer(self) -> bool:
         """Wait for the session's answer: True if it is this client's.
@@ -53,7 +53,12 @@ class Client:
         Raises:
             SpeechError: it is not, and will not be. False: that is for the journal to say.
         """
-        await self._answered.wait()
+        if not self._is_answered:
+            await self._answer.wait()
         if self.refusal is not None:
             raise self.refusal
         return self.ready is not None
+
+    def _settle(self) -> None:
+        self._is_answered = True
+        self._answer.notify()

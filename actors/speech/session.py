@@ -79,7 +79,7 @@ class SessionActor(Actor[SessionMessage]):
         todo = self._record.todo
         while todo:
             self._do(todo[0])
-            todo.popleft()
+            del todo[0]
 
     def _do(self, command: Command) -> None:
         match command:

@@ -177,7 +177,7 @@ class SessionCore:
         commands = self._forced_out() if forced_out else []
         if now - self._acked_at >= ACK_SECONDS:
             self._acked_at = now
-            self._record.arrivals.append((log.end, now))
+            self._record.note_arrival(log.end, now)
             commands.append(Say(self._audience.ack()))
         return commands
 

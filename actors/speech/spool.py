@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import deque
 from io import FileIO
 
 from actors.speech.errors import SpoolFailed
@@ -30,7 +29,7 @@ class Spool:
         self.stretch = stretch
         self._most = most
         self._directory = directory
-        self._places: deque[int] = deque()  # where in the file, the oldest first
+        self._places: list[int] = []  # where in the file, the oldest first
         self._free: list[int] = []
         self._file: FileIO | None = None
 
@@ -79,8 +78,8 @@ class Spool:
 
     def drop(self, count: int) -> None:
         """Forget the oldest `count` stretches."""
-        for _ in range(count):
-            self._free.append(self._places.popleft())
+        self._free += self._places[:count]
+        del self._places[:count]
         if not self._places:
             self.clear()
 
