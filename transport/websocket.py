@@ -95,6 +95,27 @@ class ClientSocket(SafeToAbort, ServerConnection):
         heard_at: when the last frame of any kind arrived, on the loop's clock.
     """
 
+    __slots__ = (  # beside the library's own attributes: with more than 30 an instance needs a whole dictionary
+        "_answered",
+        "_fail",
+        "_hold_timer",
+        "_holding",
+        "_on_arrival",
+        "_on_leaving",
+        "_reader",
+        "_request_line",
+        "_respond",
+        "_stuck_since",
+        "_told_to_go_ahead",
+        "_unread",
+        "accepted",
+        "caller",
+        "explain",
+        "heard_at",
+        "session_id",
+        "take",
+    )
+
     def __init__(
         self,
         protocol: ServerProtocol,

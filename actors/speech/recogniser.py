@@ -47,8 +47,7 @@ class Recogniser:
         task_status.started()
         with suppress(ActorGone):  # the session ends, as when its client has gone, and we with it
             async with task_group() as tasks:
-                life = _Life(self._record, self._session, self._pool, task_status.timers, tasks)
-                tasks.start_soon(life.listen)
+                await _Life(self._record, self._session, self._pool, task_status.timers, tasks).listen()
 
 
 class _Life:
