@@ -241,6 +241,7 @@ class FrontDoor:
     async def _on_client(self, client: ServerConnection) -> None:
         assert isinstance(client, ClientSocket)
         assert client.accepted is not None
+        client.forget_headers()
         await self._clients.serve(
             client,
             client.session_id,

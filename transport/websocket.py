@@ -175,6 +175,12 @@ class ClientSocket(SafeToAbort, ServerConnection):
         """End it at once."""
         self.transport.abort()
 
+    def forget_headers(self) -> None:
+        """Those of the handshake, which is over, are of no more use: credentials, and 2 KiB in all."""
+        assert self.request is not None  # it stays: without one, the library takes the next frame for it
+        self.request.headers.clear()
+        self.response = None
+
     def gather(self, size: int) -> None:
         """Let short messages of audio wait from now on, until there are `size` more bytes of it; 0: none waits."""
         self._holding.size = size
