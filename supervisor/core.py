@@ -161,7 +161,7 @@ class Core(Requests):
 
     def _pump(self) -> None:
         while self._inbox and not self._suspended and (self._concurrent or not self._busy):
-            self._run(self._handle(self._inbox.pop(0)))
+            self._run(self._handle(self._inbox.popleft()))
         if self._dynamic and self.phase is Phase.ENDING and not self._entries:
             self._finish()
 

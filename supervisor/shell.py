@@ -77,7 +77,7 @@ class Shell:
         self._parent: Shell | None = None
         self._link: Link | None = None
         self._waiters: anyio.Event | None = None
-        self._inputs: list[Input] = []  # as in `Lives`
+        self._inputs: list[Input] = []  # nearly always empty, when a deque takes 0.7 KiB
         self._delivering = False
         self._root = cast("Root", _NotEntered(name))
         self._core = cast("Core", _NotEntered(name))

@@ -19,6 +19,7 @@ from actors.speech.messages import Heard, SessionMessage, StreamDrained
 from actors.speech.pool import Lease
 from actors.speech.ports import RecognitionStream
 from actors.speech.record import SessionRecord
+from actors.speech.signal import Signal
 from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message, at most, to a backend that takes any piece at once
@@ -92,7 +93,8 @@ class Listening:
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
         self._finished = False
-        self._answered = anyio.Event()
+        self._has_answered = False
+        self._answered = Signal()
         self._timers = timers
         self._timer: Timer | None = None
         self._tasks: TaskGroup  # while it runs
@@ -186,7 +188,7 @@ class Listening:
 
         After the first one an answer is waited for instead: a crowd that takes over is as fast as its new backend.
         """
-        if not self._answered.is_set():
+        if not self._has_answered:
             with anyio.move_on_after(FIRST_ANSWER_SECONDS):
                 await self._answered.wait()
             if not self._hearing.speaking:
@@ -218,8 +220,9 @@ class Listening:
         try:
             async for result in self._stream:
                 self._lease.answered()
-                if not self._answered.is_set():
-                    self._answered.set()
+                if not self._has_answered:
+                    self._has_answered = True
+                    self._answered.notify()
                 if not self.retired:
                     now = self._now()
                     await self._report(self._hearing.heard(result, now))
