@@ -25,7 +25,7 @@ _DENIAL = "websocket.http.response"  # the extension by which a refusal is more 
 
 
 class AsgiSocket:
-    """A client's WebSocket, from its handshake on. See `transport.connection.Socket`.
+    """A client's WebSocket, from its handshake on. See `transport.sockets.Socket`.
 
     Nothing is read ahead: what the client sends waits in the server, which bounds it, until it is asked for. Frames
     that are no messages, such as pings, do not come through ASGI, and so are no signs of life here.

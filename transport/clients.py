@@ -12,11 +12,12 @@ from actors.speech.errors import SpeechError
 from actors.speech.injection import Faults
 from actors.speech.signal import Signal
 from transport.admission import NOBODY, Admission, Caller, Refused
-from transport.connection import Connection, Socket
+from transport.connection import Connection
 from transport.limits.accounts import Pace
 from transport.sessions import Sessions
 from transport.settings import Limits as LimitSettings
 from transport.settings import Session as SessionSettings
+from transport.sockets import Socket
 from transport.wire.port import Codec, Limits
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024

@@ -40,7 +40,8 @@ from transport.settings import Limits
 from transport.settings import Server as ServerSettings
 from transport.settings import Session as SessionSettings
 from transport.web import File
-from transport.websocket import ClientSocket, library_logger
+from transport.websocket import ClientSocket
+from transport.websocket_log import library_logger
 from transport.wire import voxtree_v1
 from transport.wire.port import Accepted, Answer, Routes
 from transport.wire.port import Request as WireRequest

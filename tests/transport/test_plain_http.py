@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from transport.plain_http import GO_AHEAD, MAX_BODY_BYTES, MAX_HEAD_BYTES, RequestReader, RequestRefused
-from transport.websocket import ClientSocket, library_logger
+from transport.websocket import ClientSocket
+from transport.websocket_log import library_logger
 from transport.wire.dialects import routes
 from transport.wire.port import Answer, Request
 
