@@ -47,6 +47,7 @@ from supervisor.reports import (
     ErrorSurvived,
     Event,
     LoopBlocked,
+    SignificantEnded,
 )
 from transport.observers import Observer
 from transport.repeats import RepeatsHandler
@@ -57,8 +58,10 @@ backends_logger = logging.getLogger("voxtree.backends")
 sessions_logger = logging.getLogger("voxtree.sessions")
 
 
-# The watchdog logs a blocked loop itself while it stands, which its event, afterwards, can only repeat.
-_log_other = LogListener(logger, levels={ChildRestarting: logging.INFO, LoopBlocked: logging.DEBUG})
+# The watchdog logs a blocked loop itself while it stands, which its event, afterwards, can only repeat; and that a
+# session's tree ends with the session, its end says.
+_LEVELS = {ChildRestarting: logging.INFO, LoopBlocked: logging.DEBUG, SignificantEnded: logging.DEBUG}
+_log_other = LogListener(logger, levels=_LEVELS)
 
 
 def configure(settings: Log, *, worker: int | None = None) -> None:
@@ -239,7 +242,12 @@ _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
+    return {key: _short(value) for key, value in vars(record).items() if key not in _OWN_FIELDS}
+
+
+def _short(value: Any) -> Any:
+    """Times are differences of clocks: 16.856000000000222 s."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _timestamp(record: logging.LogRecord) -> str:

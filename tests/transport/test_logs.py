@@ -86,6 +86,12 @@ def test_a_line_has_its_event_and_its_fields() -> None:
     assert json.loads(JsonFormatter().format(record("of another library")))["event"] == "log"
 
 
+def test_a_difference_of_two_clocks_is_told_in_microseconds() -> None:
+    made = record("ended", event="session.ended", age=16.856000000000222)
+    assert TextFormatter().format(made).endswith("ended age=16.856")
+    assert json.loads(JsonFormatter().format(made))["age"] == 16.856
+
+
 def test_a_sessions_life_is_logged_without_a_word_of_it(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     logs = Logging()
