@@ -284,12 +284,22 @@ async def test_everything_that_can_be_used_has_a_name_for_those_who_do_not_see_i
         assert await console.locator("h2").count() > 5
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1440])
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1300, 1440])
 async def test_it_fits_any_width(width: int) -> None:
+    outside = """
+        width => [...document.querySelectorAll(".card:not([hidden]), table, tbody td:last-child")].filter(each => {
+            const [right, most] = [each, each.closest(".card")].map(one => one.getBoundingClientRect().right);
+            return right > Math.min(width, most);
+        }).map(each => each.outerHTML.slice(0, 80))
+    """
+    shown = state(200)
+    sessions = {f"{number:08x}-26f2-451c-9ae4-cfae16e319a1": row for number, row in enumerate(shown.sessions.values())}
+    shown = msgspec.structs.replace(shown, sessions=sessions)  # named as a server names them
     view = {"width": width, "height": 800}
-    async with stage(state(200)) as on, page(f"{on.console}#session/call-0001", viewport=view) as console:
+    async with stage(shown) as on, page(f"{on.console}#session/{next(iter(sessions))}", viewport=view) as console:
         await expect(console.locator("#rows tr")).to_have_count(100)
         assert await console.evaluate("document.documentElement.scrollWidth") <= width
+        assert await console.evaluate(outside, width) == []
 
 
 async def test_it_is_light_by_day_and_dark_by_night() -> None:
