@@ -225,7 +225,8 @@ async def _soak(soak: Soak, minutes: float, sessions: int, words: int, slower: f
 
 async def _round(soak: Soak, stage: Stage, url: str, slower: float) -> None:
     patience = PATIENCE + (slower - 1) * stage.seconds
-    async with stage.speech(url, pace=slower * SLOT_SECONDS, chunk=SLOT_SECONDS, patience=patience):
+    speech = stage.speech(url, name="", pace=slower * SLOT_SECONDS, chunk=SLOT_SECONDS, patience=patience)
+    async with speech:  # which the server names: an id of its own is taken if its worker dies before it has begun
         pass
     found = outcome("", "", stage.talks)
     soak.harmed += [_harmed(talk) for talk in stage.talks if not talk.ledger.score(talk.samples).flawless]
@@ -241,7 +242,7 @@ def _harmed(talk: Talk) -> Harmed:
     began = talk.began or 0.0
     heard = [(round(one.at - began, 3), one.event, one.code, one.reach) for one in talk.heard]
     lost = [word.number for word in talk.ledger.lost(talk.samples)]
-    return Harmed(f"s-{talk.speech.tag}", round(time.time() - time.monotonic() + began, 3), lost, heard)
+    return Harmed(talk.core.session_id, round(time.time() - time.monotonic() + began, 3), lost, heard)
 
 
 async def _strike(soak: Soak, riva: RivaProcess, chance: random.Random) -> None:

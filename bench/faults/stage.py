@@ -168,7 +168,7 @@ class Stage:
         Args:
             sessions: how many; all by default.
             counts: their words belong to the account.
-            name: what their session ids begin with.
+            name: what their session ids begin with; empty: the server names them.
             spread: seconds over which they begin.
             chunk: seconds of audio in a message.
             pace: seconds between two messages; None: as fast as the server takes them.
@@ -187,7 +187,7 @@ class Stage:
         running = [
             asyncio.create_task(
                 talk.run(
-                    f"{url}/{name}-{talk.speech.tag}",
+                    f"{url}/{name}-{talk.speech.tag}" if name else url,
                     wait=spread * number / len(talks),
                     limit=seconds + patience,
                     pace=pace,

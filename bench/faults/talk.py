@@ -120,7 +120,7 @@ class Talk:
         """Say everything and listen to the end. Raises nothing: `failure` says why it did not come so far.
 
         Args:
-            url: `ws://HOST:PORT/transcribe/ID`.
+            url: `ws://HOST:PORT/transcribe`, or with the session's id behind it.
             limit: seconds for all of it, the wait aside.
             wait: seconds before it begins.
             pace: seconds between two messages; None: as fast as the server takes them.
