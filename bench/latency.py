@@ -71,14 +71,14 @@ async def measure(contender: Contender, load: Load, seconds: float, processes: i
 
 
 def figures(reports: Mapping[str, Sequence[Report]]) -> dict[str, Figure]:
-    """The median and the 99th percentile of each stage, by contender, in milliseconds."""
+    """The median and the 99th percentile of each contender, by stage, in milliseconds."""
     found = {}
     for name, each in reports.items():
         doubt = next((report.doubt for report in each if report.doubt), "")
         for stage in STAGES:
             for at, percent in enumerate(("p50", "p99")):
                 if values := [1000 * times[at] for report in each if (times := _times(report, stage)) is not None]:
-                    found[f"{name}, {stage}, {percent}"] = Figure.of(values, "ms", "lower", doubt)
+                    found[f"{stage}.{name} {percent}"] = Figure.of(values, "ms", "lower", doubt)
     return found
 
 
@@ -93,7 +93,7 @@ def table(figures: Mapping[str, Figure]) -> str:
 
 
 def _cell(figures: Mapping[str, Figure], contender: str, stage: str) -> str:
-    p50, p99 = (figures.get(f"{contender}, {stage}, {percent}") for percent in ("p50", "p99"))
+    p50, p99 = (figures.get(f"{stage}.{contender} {percent}") for percent in ("p50", "p99"))
     return "–" if p50 is None or p99 is None else f"{p50.value:.2f} / {p99.value:.2f}"
 
 

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     for sessions in args.sessions:
         for name, talkers in (("silent", 0), ("talking", args.talkers)):
             values = [interruptible(each(sessions, talkers)) for _ in range(args.rounds)]
-            figures[f"{name}, {sessions} sessions"] = Figure.of(values, "KiB each", "lower")
+            figures[f"{sessions} sessions.{name}"] = Figure.of(values, "KiB each", "lower")
     samples = interruptible(visits(args.short))
     per_session, grew = growth(samples)
     figures["left behind by a short session"] = Figure.of([1024 * per_session], "KiB", "lower")

@@ -32,16 +32,16 @@ def put(page: Path, text: str) -> None:
 
 
 def replaced(page: str, text: str, name: str) -> str:
-    """The page with another text between its markers.
+    """The page with another text between its markers, each a line of its own.
 
     Raises:
         ExpectedError: it has not both of them, once and in order.
     """
-    head, begin, rest = page.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in tail:
+    lines = page.split("\n")
+    begins, ends = ([number for number, line in enumerate(lines) if line == mark] for mark in (BEGIN, END))
+    if len(begins) != 1 or len(ends) != 1 or begins > ends:
         raise ExpectedError(f"{name} needs a line `{BEGIN}` and after it a line `{END}`, where the figures belong")
-    return f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}"
+    return "\n".join([*lines[: begins[0] + 1], "", text, "", *lines[ends[0] :]])
 
 
 def _section(result: Result, image: str | None) -> str:

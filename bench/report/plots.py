@@ -18,6 +18,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "mttr": ["recovery_p50", "lost"],
     "overload": ["goodput", "delay_p99"],
     "peers": ["cpu_20ms", "cpu_100ms", "memory_20ms", "lost", "recovery_p50"],
+    "latency": ["bare relay p50", "voxtree p50", "bare relay p99", "voxtree p99"],
     "relay": ["cpu_20ms", "cpu_100ms", "latency_p99_20ms", "latency_p99_100ms"],
 }
 FIRST = 3  # columns of a scenario that is not named above

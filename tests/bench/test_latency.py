@@ -25,8 +25,8 @@ def test_a_table_shows_each_stage_and_leaves_out_what_a_relay_has_not() -> None:
 
     found = figures({"bare relay": [bare], "voxtree": [summed([tally])]})
 
-    assert found["voxtree, final, p99"].value == pytest.approx(4.0, rel=0.02)
-    assert "bare relay, final, p50" not in found
+    assert found["final.voxtree p99"].value == pytest.approx(4.0, rel=0.02)
+    assert "final.bare relay p50" not in found
     rows = {line.split("  ")[0].strip(): line for line in table(found).splitlines()}
     assert "–" in rows["final"]
     assert "–" not in rows["to Riva"]

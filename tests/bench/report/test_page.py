@@ -11,6 +11,7 @@ from bench.report.page import BEGIN, END, figures_part, replaced
 from bench.report.plots import draw, panels
 from bench.report.tables import markdown, tables
 from bench.results import Figure
+from bench.rounds import ROOT
 from tests.bench.report.runs import cost, result
 from transport.expected import ExpectedError
 
@@ -32,12 +33,16 @@ def test_figures_that_share_columns_share_a_table_and_the_scenarios_own_stand_up
 
 
 def test_what_is_around_the_markers_stays() -> None:
-    page = f"# Mine\n\nby hand\n\n{BEGIN}\nold\n{END}\n\nby hand, too\n"
+    page = f"# Mine\n\nby hand, between `{BEGIN}` and `{END}`\n\n{BEGIN}\nold\n{END}\n\nby hand, too\n"
 
     once = replaced(page, "new", "page.md")
 
-    assert once == f"# Mine\n\nby hand\n\n{BEGIN}\n\nnew\n\n{END}\n\nby hand, too\n"
+    assert once == f"# Mine\n\nby hand, between `{BEGIN}` and `{END}`\n\n{BEGIN}\n\nnew\n\n{END}\n\nby hand, too\n"
     assert replaced(once, "new", "page.md") == once
+
+
+def test_the_page_of_this_repository_has_its_markers() -> None:
+    assert "\n\nnew\n\n" in replaced((ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8"), "new", "")
 
 
 @pytest.mark.parametrize("page", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", f"{BEGIN}\n{END}\n{END}"])
