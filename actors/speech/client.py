@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from actors.speech.errors import SpeechError
 from actors.speech.messages import Ready, SessionEvent
 from actors.speech.outbox import Outbox
-from actors.speech.signal import Signal
+from actors.speech.signal import Latch
 
 
 class Client:
@@ -28,8 +28,7 @@ class Client:
         self.outbox = Outbox()
         self.ready: Ready | None = None
         self.refusal: SpeechError | None = None
-        self._is_answered = False
-        self._answer = Signal()
+        self._answered = Latch()
 
     @property
     def deposed(self) -> bool:
@@ -40,12 +39,12 @@ class Client:
         """The session is its: it is told so, and what it has missed."""
         self.ready = ready
         self.outbox.begin((ready, *missed))
-        self._settle()
+        self._answered.set()
 
     def refuse(self, error: SpeechError | None = None) -> None:
         """It does not get the session. Without an error: not from whom it asked."""
         self.refusal = error
-        self._settle()
+        self._answered.set()
 
     async def answer(self) -> bool:
         """Wait for the session's answer: True if it is this client's.
@@ -53,12 +52,7 @@ class Client:
         Raises:
             SpeechError: it is not, and will not be. False: that is for the journal to say.
         """
-        if not self._is_answered:
-            await self._answer.wait()
+        await self._answered.wait()
         if self.refusal is not None:
             raise self.refusal
         return self.ready is not None
-
-    def _settle(self) -> None:
-        self._is_answered = True
-        self._answer.notify()

@@ -19,7 +19,7 @@ from actors.speech.messages import Heard, SessionMessage, StreamDrained
 from actors.speech.pool import Lease
 from actors.speech.ports import RecognitionStream
 from actors.speech.record import SessionRecord
-from actors.speech.signal import Signal
+from actors.speech.signal import Latch
 from supervisor.timers import Timer, Timers
 
 CHUNK_SECONDS = 0.1  # audio in one message, at most, to a backend that takes any piece at once
@@ -93,8 +93,7 @@ class Listening:
         self._age = lease.backend.max_stream_age * random.uniform(1 - AGE_SPREAD, 1)
         self._opened_at = now
         self._finished = False
-        self._has_answered = False
-        self._answered = Signal()
+        self._answered = Latch()
         self._timers = timers
         self._timer: Timer | None = None
         self._tasks: TaskGroup  # while it runs
@@ -188,7 +187,7 @@ class Listening:
 
         After the first one an answer is waited for instead: a crowd that takes over is as fast as its new backend.
         """
-        if not self._has_answered:
+        if not self._answered.is_set:
             with anyio.move_on_after(FIRST_ANSWER_SECONDS):
                 await self._answered.wait()
             if not self._hearing.speaking:
@@ -220,9 +219,8 @@ class Listening:
         try:
             async for result in self._stream:
                 self._lease.answered()
-                if not self._has_answered:
-                    self._has_answered = True
-                    self._answered.notify()
+                if not self._answered.is_set:
+                    self._answered.set()
                 if not self.retired:
                     now = self._now()
                     await self._report(self._hearing.heard(result, now))

@@ -10,7 +10,7 @@ from actors.mailbox import Mailbox
 from actors.speech.errors import SpeechError
 from actors.speech.messages import Attach, ClientGone, Deposed, Problem, Resume, SessionMessage
 from actors.speech.record import SessionRecord
-from actors.speech.signal import Signal
+from actors.speech.signal import Latch
 
 PREFIX = "session:"  # of the trees' names
 MAILBOX = Mailbox(64)  # over a second of 20 ms frames; a client ahead of that waits
@@ -22,8 +22,7 @@ class Session:
     def __init__(self, record: SessionRecord) -> None:
         self.record = record
         self.ref: Ref[SessionMessage] = Ref(PREFIX + record.session_id, MAILBOX)
-        self._is_over = False
-        self._over = Signal()
+        self._over = Latch()
 
     async def attach(self, number: int, resume: Resume) -> bool:
         """Have a client take the session over; False: the session ended before it could say whether it may.
@@ -41,8 +40,7 @@ class Session:
     async def give_up(self) -> None:
         """End it: another owner has it."""
         self.tell(Deposed(self.record.epoch))
-        if not self._is_over:
-            await self._over.wait()
+        await self._over.wait()
 
     def tell(self, message: SessionMessage) -> None:
         """Tell the session, unless it is gone."""
@@ -66,5 +64,4 @@ class Session:
         for log in (record.log, *record.later):
             log.release(log.end)  # nobody will settle it any more
             log.released.notify()  # free whoever waits for room, also where there was nothing left to release
-        self._is_over = True
-        self._over.notify()
+        self._over.set()

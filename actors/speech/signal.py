@@ -40,3 +40,23 @@ class Signal:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             raise
+
+
+class Latch(Signal):
+    """A signal that stays: who waits later than it was set need not wait."""
+
+    __slots__ = ("is_set",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_set = False
+
+    def set(self) -> None:
+        """Wake everyone who waits, and let everyone pass from now on."""
+        self.is_set = True
+        self.notify()
+
+    async def wait(self) -> None:
+        """Sleep until it is set."""
+        if not self.is_set:
+            await super().wait()

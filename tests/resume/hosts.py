@@ -411,7 +411,7 @@ class Server:
         try:
             if not hosted.over:
                 hosted.send(Attach(number, resume, client.token))
-                while not client._is_answered:
+                while not client._answered.is_set:
                     yield
                 if client.refusal is not None:
                     raise client.refusal

@@ -302,8 +302,9 @@ class ClientCore:
         if self.session_id or self._attempt + 1 >= BEGINNINGS:
             return self._again(reason, now)
         self.state = State.CONNECTING
+        delay = full_jitter(self._attempt, self._random)
         self._attempt += 1
-        return (Connect(full_jitter(self._attempt, self._random)),)
+        return (Connect(delay),)
 
     def _again(self, reason: str, now: float, retry_after: float | None = None) -> Iterable[Command]:
         if not self.session_id:

@@ -116,9 +116,8 @@ class Dialler:
         except (OSError, TimeoutError, InvalidURI, InvalidProxy, InvalidHandshake) as error:
             text = f"no voxtree server answers at {self._url} ({error})"
             problem, retry_after = _told(error)
-            broke = isinstance(error, ConnectionResetError | BrokenPipeError | InvalidMessage)
             raise Unreachable(
-                text, for_good=_is_for_good(error), broke=broke, problem=problem, retry_after=retry_after
+                text, for_good=_is_for_good(error), broke=_broke(error), problem=problem, retry_after=retry_after
             ) from error
 
 
@@ -150,6 +149,12 @@ def _told(error: Exception) -> tuple[Problem | None, float | None]:
         code=refusal.code, message=refusal.message, action=refusal.action, detail=refusal.detail, retry_after=after
     )
     return problem, after
+
+
+def _broke(error: Exception) -> bool:
+    """Whether there was somebody, who has gone; not one who speaks something else."""
+    gone = (ConnectionResetError, BrokenPipeError, EOFError)
+    return isinstance(error, gone) or (isinstance(error, InvalidMessage) and isinstance(error.__cause__, gone))
 
 
 def _is_for_good(error: Exception) -> bool:

@@ -290,6 +290,21 @@ async def test_who_takes_a_connection_and_is_gone_is_told_from_nobody() -> None:
     assert not unreachable.value.broke
 
 
+async def test_who_speaks_something_else_is_told_from_one_who_is_gone() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-Something_9.2\r\n")
+        await reader.read(1)
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    dialler = Dialler(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/transcribe")
+    with pytest.raises(Unreachable) as unreachable:
+        await dialler.dial("")
+    assert not unreachable.value.broke
+    server.close()
+    await server.wait_closed()
+
+
 async def test_a_refusal_comes_with_its_advice(server: ScriptedServer) -> None:
     session = Client(server.url).session()
     entering = asyncio.create_task(session.__aenter__())
