@@ -13,7 +13,7 @@ import msgspec
 from bench.speech import Speech
 from transport.app import App, serving
 from transport.client import Client, Final
-from transport.settings import Journal, Server, Settings
+from transport.settings import Admin, Journal, Server, Settings
 
 CHUNK_SECONDS = 0.1
 
@@ -34,7 +34,8 @@ class Heard(msgspec.Struct, frozen=True):
 async def server() -> AsyncGenerator[App, None]:
     """A server with the embedded recogniser, in this process; its journal goes with it."""
     with tempfile.TemporaryDirectory(prefix="voxtree-") as folder:
-        settings = Settings(server=Server(port=0), journal=Journal(path=str(Path(folder, "journal.db"))))
+        journal = Journal(path=str(Path(folder, "journal.db")))
+        settings = Settings(server=Server(port=0), admin=Admin(port=0), journal=journal)
         async with serving(settings) as app:
             yield app
 

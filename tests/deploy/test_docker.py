@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,8 @@ from transport.settings import load
 FILE = ROOT / "deploy" / "docker" / "Dockerfile"
 TEXT = FILE.read_text(encoding="utf-8")
 IGNORED = FILE.with_name("Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
-HADOLINT = shutil.which("hadolint")
+# Beside the interpreter, too: pip puts it there, and an environment that is not activated is not on the path.
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 PINNED = re.compile(r"^[a-z0-9.-]+==\S+", re.MULTILINE)
 
 
