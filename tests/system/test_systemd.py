@@ -95,6 +95,20 @@ async def test_a_server_that_stops_gives_signs_of_life_until_it_has_stopped(tmp_
         manager.socket.close()
 
 
+async def test_a_manager_that_is_busy_holds_nobody_up_and_is_told_everything_later(tmp_path: Path) -> None:
+    manager = Manager(str(tmp_path / "notify"))
+    statuses = [["READY=1", f"STATUS={number}"] for number in range(50)]  # its socket holds some ten
+    try:
+        with Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "20000"}) as notifier:
+            async with asyncio.timeout(60):
+                for _, status in statuses:
+                    notifier.ready(status.removeprefix("STATUS="))
+                assert [await manager.told("READY=1") for _ in statuses] == statuses
+                await manager.told("WATCHDOG=1")
+    finally:
+        manager.socket.close()
+
+
 def test_without_a_manager_nobody_is_told() -> None:
     with Notifier({}) as notifier:
         notifier.ready("")
