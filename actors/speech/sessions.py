@@ -13,6 +13,7 @@ from actors.hosting import actor_child
 from actors.speech.audience import refusal
 from actors.speech.client import Client
 from actors.speech.errors import (
+    GoingAway,
     InvalidMessage,
     ResumeFailed,
     ServerBusy,
@@ -371,17 +372,19 @@ class Sessions:
                 directive = SESSION_POLICIES.lookup(error).directive
                 if (session := self._live.get(tree.removeprefix(PREFIX))) is not None:
                     session.tell(RecogniserDown(error, directive))
-            case ChildEnded(path=(*_, tree)) if tree.startswith(PREFIX):
+            case ChildEnded(path=(*_, tree), exit=exit) if tree.startswith(PREFIX):
                 if (session := self._live.pop(tree.removeprefix(PREFIX), None)) is not None:
-                    self._say_ended(session.record)
-                    session.ended(SessionGaveUp())
+                    stopped = exit.error is None  # if not by itself, then with all the others
+                    self._say_ended(session.record, Ending.DRAINED if stopped else Ending.FAILED)
+                    session.ended(GoingAway() if stopped else SessionGaveUp())
             case _:
                 pass
 
-    def _say_ended(self, record: SessionRecord) -> None:
+    def _say_ended(self, record: SessionRecord, otherwise: Ending) -> None:
+        """Tell how it ended: as it says itself, or `otherwise`."""
         if record.began is None:
             return  # nobody was told that it is there
-        ending, code = record.ending or (Ending.FAILED, SessionGaveUp.entry.code)
+        ending, code = record.ending or (otherwise, SessionGaveUp.entry.code if otherwise is Ending.FAILED else None)
         age, audio = anyio.current_time() - record.began, record.taken
         self._report(SessionEnded(session=record.session_id, ending=ending, code=code, age=age, audio=audio))
 

@@ -33,7 +33,7 @@ from actors.speech.pool import BackendPool
 from actors.speech.ports import RecognitionConfig
 from actors.speech.recogniser import Recogniser
 from actors.speech.record import SessionRecord
-from actors.speech.reports import SessionReport
+from actors.speech.reports import Ending, SessionEnded, SessionReport
 from actors.speech.sessions import Sessions
 from supervisor.reports import ChildEnded, ChildStarted, Event
 from supervisor.spec import Child, Restart
@@ -100,6 +100,10 @@ async def converse(session: Link, pcm: bytes, pace: float = 0.1) -> list[Session
         tasks.start_soon(listen)
         await talk(session, pcm, pace)
     return events
+
+
+def endings(reports: list[SessionReport]) -> list[tuple[Ending, str | None]]:
+    return [(report.ending, report.code) for report in reports if isinstance(report, SessionEnded)]
 
 
 def finals(events: list[SessionEvent]) -> list[Transcript]:
@@ -472,10 +476,20 @@ async def test_a_backend_that_breaks_every_stream_at_once_ends_in_a_plain_error(
     def fail(stream: int, heard: int) -> SpeechError | None:
         raise KeyError("a defect")
 
-    async with running(FakeBackend(fail=fail)) as sessions:
+    reports: list[SessionReport] = []
+    async with running(FakeBackend(fail=fail), listener=reports.append) as sessions:
         events = await told(await sessions.open("s1", CONFIG))
         assert len(sessions) == 0
     assert events[-1] == Problem(code="SYS_001", fatal=True, known=True)
+    assert endings(reports) == [(Ending.FAILED, "SYS_001")]
+
+
+async def test_a_session_that_is_stopped_with_its_server_has_not_failed() -> None:
+    reports: list[SessionReport] = []
+    async with running(FakeBackend(), listener=reports.append) as sessions:
+        session = await sessions.open("s1", CONFIG)
+    assert (await told(session))[-1] == Problem(code="CONN_006", fatal=True, known=True)
+    assert endings(reports) == [(Ending.DRAINED, None)]
 
 
 async def test_many_sessions_at_once_are_kept_apart() -> None:
