@@ -6,8 +6,9 @@ of the time; then all are replaced one after the other (SIGUSR2), and what the s
 Memory, open files and asyncio tasks of the server are noted every few seconds, and once more after each round, at
 rest: then nobody is connected, and a server that leaks nothing uses the same as ever. From the latter come the slopes
 and the verdict. They leave out the warm-up: the first minute, and no less than a fifth of the run; with workers, the
-first minute after they were replaced. Where there are several processes their figures are added up, and tasks are not
-counted. The exit status is 1 if a word was harmed, if something grew, or if it was too short to say.
+first minute after they were replaced. Where there are several processes, each one's memory is judged by itself, their
+files are added up, and tasks are not counted. The exit status is 1 if a word was harmed, if something grew, or if it
+was too short to say.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ LOOK = 5.0  # seconds between two samples
 REST = 1.0  # seconds after a round's last client until it is at rest
 WARM_UP, WARM_UP_SECONDS = 0.2, 60.0  # of the run, and at least
 SHOWN = 12  # steps in which memory's way is shown
-# By so much a figure may have grown after the warm-up, by the line that fits best: memory by what an allocator shifts
-# about, files and tasks by what a connection to a backend that is just up or down has.
+# By so much a figure may have grown after the warm-up, by the line that fits best: the memory of any process by what an
+# allocator shifts about, files and tasks by what a connection to a backend that is just up or down has.
 GROWTH = {"mib": 4.0, "files": 6.0, "tasks": 6.0}
 FAULTS = (
     Status(preset="socket_closed", at=At(position=2.0), chance=0.1),
@@ -62,12 +63,17 @@ FAULTS = (
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What voxtree uses at a time, in seconds since the beginning."""
+    """What voxtree uses at a time, in seconds since the beginning. `each`: MiB of each of its processes, by its id."""
 
     at: float
-    mib: float
+    each: dict[int, float]
     files: int
     tasks: int
+
+    @property
+    def mib(self) -> float:
+        """MiB of all processes."""
+        return sum(self.each.values())
 
 
 class Harmed(msgspec.Struct, frozen=True):
@@ -87,7 +93,7 @@ class Harmed(msgspec.Struct, frozen=True):
 
 
 class Soak(msgspec.Struct, kw_only=True):
-    """What a soak came to. Slopes are per hour; None: there were too few samples.
+    """What a soak came to. Slopes are per hour, memory's that of the process whose is steepest; None: too few samples.
 
     Attributes:
         workers: processes that served; 1: the server itself.
@@ -150,8 +156,13 @@ class Soak(msgspec.Struct, kw_only=True):
 
 
 def slope(samples: Sequence[Sample], name: str) -> float | None:
-    """How much a figure grows in an hour, by the straight line that fits best."""
-    return growth.slope([sample.at / 3600 for sample in samples], [getattr(sample, name) for sample in samples])
+    """How much a figure grows in an hour, by the line that fits best; `mib`: in the process that grows most."""
+    hours = [sample.at / 3600 for sample in samples]
+    if name != "mib":
+        return growth.slope(hours, [getattr(sample, name) for sample in samples])
+    lasting = set[int]().union(*(sample.each for sample in samples)).intersection(*(sample.each for sample in samples))
+    slopes = [growth.slope(hours, [sample.each[process] for sample in samples]) for process in lasting]
+    return max((each for each in slopes if each is not None), default=None)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -285,12 +296,13 @@ async def _sample(soak: Soak, voxtree: Voxtree, began: float, one_asks: asyncio.
     if soak.workers > 1:
         processes = [process.pid, *children(process.pid)]
         with suppress(OSError):  # one has just ended
-            used, opened = sum(map(memory, processes)) / 2**20, sum(map(files, processes))
-            return Sample(round(time.monotonic() - began, 1), used, opened, 0)
+            each, opened = {each: memory(each) / 2**20 for each in processes}, sum(map(files, processes))
+            return Sample(round(time.monotonic() - began, 1), each, opened, 0)
         return await _sample(soak, voxtree, began, one_asks)
     async with one_asks:
         tasks = int(await process.ask("tasks"))
-    return Sample(round(time.monotonic() - began, 1), process.memory() / 2**20, process.files(), tasks)
+    each = {process.pid: process.memory() / 2**20}
+    return Sample(round(time.monotonic() - began, 1), each, process.files(), tasks)
 
 
 def _show(soak: Soak) -> None:
@@ -318,7 +330,8 @@ def _spread(count: int) -> list[int]:
 
 
 def _used(sample: Sample) -> str:
-    return f"{sample.mib:.1f} MiB, {sample.files} files, {sample.tasks} tasks"
+    parts = " + ".join(f"{mib:.1f}" for _, mib in sorted(sample.each.items()))
+    return f"{parts} MiB, {sample.files} files, {sample.tasks} tasks"
 
 
 def _figures(by_name: Mapping[str, float | None]) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def samples(*mib: float) -> list[Sample]:
-    return [Sample(at=36.0 * number, mib=value, files=10, tasks=5) for number, value in enumerate(mib)]
+    return [Sample(at=36.0 * number, each={1: value}, files=10, tasks=5) for number, value in enumerate(mib)]
 
 
 def test_a_slope_is_what_an_hour_adds() -> None:
@@ -35,6 +35,19 @@ def test_a_server_that_warms_up_is_no_leak_and_one_that_grows_is() -> None:
     warm = Soak(seed=1, rests=samples(0.0, 50.0, 60.0, 60.5, 60.1, 60.3))
     assert warm.verdict == "holds"
     leaky = Soak(seed=1, rests=samples(0.0, 50.0, 60.0, 62.0, 64.0, 66.0))
+    assert leaky.verdict == "misses: mib grew by 6.0"
+
+
+def test_of_several_processes_that_count_all_the_time_the_one_that_grows_most_is_judged() -> None:
+    def rests(*each: tuple[float, float]) -> list[Sample]:
+        return [
+            Sample(at=36.0 * number, each={1: first, 2: second, 100 + number: 90.0 + 9 * number}, files=10, tasks=0)
+            for number, (first, second) in enumerate(each)
+        ]
+
+    steady = Soak(seed=1, rests=rests((0, 0), (0, 0), (50, 90), (52, 88), (51, 91), (53, 90)))
+    assert (steady.verdict, round(steady.growth["mib"], 1)) == ("holds", 2.4)
+    leaky = Soak(seed=1, rests=rests((0, 0), (0, 0), (50, 90), (52, 88), (54, 86), (56, 84)))
     assert leaky.verdict == "misses: mib grew by 6.0"
 
 
