@@ -25,6 +25,8 @@ TAIL_SECONDS = 0.5  # of what was sent; a backend that says it heard all but so 
 # the last sound, though it was sent more, may have a word in mind that it has not shown.
 SHOWN_SECONDS = 0.5
 SOUND_SECONDS = 0.03  # at the end of what was sent: if that is audible, silence put behind it cuts a sound
+# A session that is told of each step of silence is woken for nothing; it settles silence in stretches of seconds.
+PROGRESS_SECONDS = 1.0
 
 
 class Hearing:
@@ -67,6 +69,7 @@ class Hearing:
         self._times = UtteranceTimes(rate)
         self._fill = SilenceFill(now)
         self._processed = 0  # the most that the backend said it had heard, on the stream's clock
+        self._told = 0  # … when the session was last told
         self._shown: _Shown | None = None
         self._cuts: list[tuple[int, Cut]] = []  # where utterances were made to end
         self._early: list[Heard] = []  # finals that wait for one before them
@@ -145,6 +148,9 @@ class Hearing:
             return None if self._times.repeats(result) else self._take(result, now)
         if result.text:
             self._show(result, now)
+        elif self._processed - self._told < PROGRESS_SECONDS * self._rate:
+            return None
+        self._told = self._processed
         interim = Recognised(
             is_final=False, text=result.text, processed=self._position(result.processed), stability=result.stability
         )

@@ -63,6 +63,14 @@ def test_a_final_that_comes_again_is_dropped() -> None:
     assert scene.final(Word("hello", 500, 900), processed=1500) is None
 
 
+def test_of_silence_that_is_heard_a_session_is_told_once_a_second() -> None:
+    scene = Scene()
+    scene.audio(3.0, QUIET)
+    told = [scene.interim("", processed=100 * step) for step in range(1, 31)]
+    assert [heard.result.processed for heard in told if heard is not None] == [1000, 2000, 3000]
+    assert scene.interim("he", processed=3050) is not None
+
+
 # ---- finals out of order
 
 
