@@ -30,6 +30,17 @@ CONNECTION: Mapping[str, str | int] = {  # unless the connection string says oth
 }
 
 
+# What the server is to do about a host that is lost between the two round trips of a batch: nothing is reset, so its
+# rows stay locked, and whoever takes over its sessions waits, until the server's own TCP gives up: by default after
+# hours. Timeouts of transactions do not count while a server waits for the rest of a pipeline.
+LOST_AFTER: Mapping[str, int] = {  # some 5 s: as long as its clients need to give it up
+    "tcp_keepalives_idle": 2,
+    "tcp_keepalives_interval": 1,
+    "tcp_keepalives_count": 3,
+    "tcp_user_timeout": 5_000,  # ms
+}
+
+
 class PostgresDatabase:
     """One connection; a batch is a transaction of two round trips: one that locks and reads rows, one that writes.
 
@@ -159,6 +170,8 @@ class PostgresDatabase:
             connection.execute(f"SET statement_timeout = {STATEMENT_SECONDS * 1000:.0f}")
             connection.execute(f"SET lock_timeout = {LOCK_SECONDS * 1000:.0f}")
             connection.execute(f"SET idle_in_transaction_session_timeout = {STATEMENT_SECONDS * 1000:.0f}")
+            for name, value in LOST_AFTER.items():
+                connection.execute("SELECT set_config(%s, %s, false)", (name, str(value)))
             # Whoever turned this off for other uses of the database did not mean what we promise.
             connection.execute(
                 "SELECT set_config('synchronous_commit', 'on', false)"
